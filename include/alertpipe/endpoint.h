@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every process of a family can do once it is attached to a loop: send, broadcast, receive,
+// reply. Worker and Master are endpoints.
+//
+// Promise: an accepted alert is delivered whole, once, in the order of this endpoint's sends to
+// that receiver, to the incarnation that it was addressed to, as long as both processes live.
+// Otherwise OnUndelivered is called, or one of the two has died.
+//
+// Threads: every function of an endpoint that sends, receives, sets a hook or closes must be called
+// on the thread that attached it, the one that runs its loop; a call from another thread ends the
+// program with a message. Handlers and hooks are called on that thread, from the loop.
+//
+// Forks: in a process that was forked from the endpoint's own (other than by Master::Spawn), every
+// function returns kFailedPrecondition and sends nothing.
+#ifndef ALERTPIPE_ENDPOINT_H_
+#define ALERTPIPE_ENDPOINT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <absl/functional/any_invocable.h>
+#include <absl/time/time.h>
+
+#include <alertpipe/alert.h>
+#include <alertpipe/buffer.h>
+#include <alertpipe/export.h>
+#include <alertpipe/peer.h>
+#include <alertpipe/result.h>
+#include <alertpipe/stats.h>
+
+namespace alertpipe {
+
+// Why an accepted alert could not be delivered.
+enum class UndeliveredReason : std::uint8_t {
+  kPeerDied,        // the receiver died before all of the alert was in its pipe
+  kReceiverFull,    // the receiver's budget for incomplete alerts is used up
+                    // (MasterOptions::reassembly_bytes_max)
+  kReceiverMemory,  // the receiver got no memory for it
+  kClosed,          // this endpoint was closed or destroyed first
+};
+
+// "peer died", "receiver's budget is used up", ...; a static string.
+ALERTPIPE_EXPORT std::string_view ToString(UndeliveredReason reason);
+
+// An alert that was accepted and then failed. The views are valid until the hook returns.
+struct Undelivered {
+  Peer peer;                   // the receiver
+  std::uint64_t alert_id = 0;  // as in SendResult
+  std::string_view name;       // empty when it is no longer known: has_name
+  std::string_view data;       // empty when not all of it is still here: has_data
+  bool has_name = false;
+  bool has_data = false;
+  UndeliveredReason reason = UndeliveredReason::kPeerDied;
+};
+
+// A handler that threw. The views are valid until the hook returns. The text of the exception is
+// the application's: the library never logs it.
+struct HandlerError {
+  Peer sender;
+  std::string_view name;
+  std::exception_ptr error;
+};
+
+// Bytes or packets of the own pipe that made no sense. Nothing of it was delivered; other senders'
+// alerts are unharmed unless `bytes_discarded` says that their bytes had to go with it.
+struct Damage {
+  enum class Kind : std::uint8_t {
+    kFraming,  // bytes that are no packet; everything up to the next proven packet boundary was
+               // discarded
+    kPacket,   // a packet from an incarnation that does not exist or is dead, or out of its turn
+    kRecord,   // a record that makes no sense
+  };
+  Kind kind = Kind::kFraming;
+  std::uint64_t bytes_discarded = 0;
+  int claimed_slot = -1;  // whom the packet claims to be from; -1 when not known
+};
+
+// How a Close ended.
+struct CloseReport {
+  std::uint64_t undelivered_alerts = 0;  // OnUndelivered was called for each
+  bool deadline_passed = false;
+};
+
+// One entry for Receive({...}).
+struct NamedHandler {
+  std::string_view name;
+  mutable Handler handler;  // moved out by Receive, if that succeeds
+};
+
+class ALERTPIPE_EXPORT Endpoint {
+ public:
+  using UndeliveredHook = absl::AnyInvocable<void(const Undelivered&)>;
+  using HandlerErrorHook = absl::AnyInvocable<void(const HandlerError&)>;
+  using PeerHook = absl::AnyInvocable<void(const Peer&)>;
+  using DamageHook = absl::AnyInvocable<void(const Damage&)>;
+  using CloseHook = absl::AnyInvocable<void(const CloseReport&)>;
+
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  // ---- Send
+  // -------------------------------------------------------------------------------------------------------
+
+  // Sends one alert. Never blocks. `name` and `data` are copied before the call returns, as far as
+  // they are not yet in the receiver's pipe. The first alert of a turn of the loop to an idle
+  // receiver is written within the call; later ones of the same turn share packets and leave when a
+  // packet is full or the turn ends. An alert to the sending process itself goes through its pipe
+  // like any other: its handler runs in a later turn.
+  //
+  // Limits: name 254 bytes; data MasterOptions::alert_bytes_max (at most 4,294,967,040 bytes); what
+  // is queued here, MasterOptions::queued_bytes_per_peer_max and queued_bytes_max. Data above one
+  // of the last two can only be handed over (below). Errors: see result.h. A refused alert has left
+  // no trace.
+  SendResult Send(To to, std::string_view name, std::string_view data = {});
+
+  // The same with data that is handed over: it is never copied as a whole, and is freed once it has
+  // been written. One such alert may be larger than a queue's limit if that queue is empty. On
+  // refusal the data is freed as well.
+  template <typename Owned, typename = internal::IfBuffer<Owned>>
+  SendResult Send(To to, std::string_view name, Owned data) {
+    return SendOwned(to, name, std::move(data));
+  }
+
+  // Sends one alert to many. Receivers are independent: one that is full or dying is listed in the
+  // result and delays nobody. Data that is held for several receivers is held once.
+  BroadcastResult Broadcast(std::string_view name, std::string_view data = {},
+                            Scope scope = Scope::kWorkers);
+  template <typename Owned, typename = internal::IfBuffer<Owned>>
+  BroadcastResult Broadcast(std::string_view name, Owned data, Scope scope = Scope::kWorkers) {
+    return BroadcastOwned(name, std::move(data), scope);
+  }
+
+  // Tries to write everything that is queued, without blocking. Not needed while the loop runs. OK
+  // also when some receivers are full; kFailedPrecondition as everywhere.
+  Result Flush();
+
+  // Bytes that are held here for all receivers / for one slot.
+  std::size_t QueuedBytes() const;
+  std::size_t QueuedBytes(int slot) const;
+
+  // ---- Receive
+  // ----------------------------------------------------------------------------------------------------
+
+  // Calls `handler` for alerts with that name, from the next alert on; replaces the name's handler
+  // if it has one. A null handler removes it. kInvalidArgument when the name is too long. Legal
+  // inside any handler, the replaced one included.
+  Result Receive(std::string_view name, Handler handler);
+
+  // Several at once, all or none: on an error no handler has changed.
+  Result Receive(std::initializer_list<NamedHandler> handlers);
+  Result Receive(const std::vector<NamedHandler>& handlers);
+
+  // Calls `handler` for every alert whose name has no handler. A null handler removes it; such
+  // alerts are then discarded and counted (Stats::alerts_unhandled).
+  Result ReceiveDefault(Handler handler);
+
+  // Removes a name's handler. kNotFound when it has none.
+  Result Remove(std::string_view name);
+
+  // ---- Hooks: one function each, a later call replaces the earlier, null removes
+  // ------------------------------------ They may do what handlers may, but must not throw: an
+  // exception that leaves a hook ends the program.
+
+  // Called once for every accepted alert that could not be delivered, from the loop (from Close and
+  // the destructor for what these give up). Without a hook such alerts are still counted.
+  void OnUndelivered(UndeliveredHook hook);
+  // Called when a handler threw. Without a hook one line goes to stderr, at most one a second, with
+  // the alert's name and the exception's type.
+  void OnHandlerError(HandlerErrorHook hook);
+  // Called when everything that was queued for a peer has been written, if an alert to it had to be
+  // queued because its pipe was full, or was refused because its queue was.
+  void OnDrained(PeerHook hook);
+  // Called when a worker has been started / has died. A worker learns of it from the master.
+  void OnJoined(PeerHook hook);
+  void OnLeft(PeerHook hook);
+  // Called for bytes that made no sense: a hostile or broken relative. See SECURITY.md.
+  void OnDamage(DamageHook hook);
+
+  // ---- Who is there
+  // -----------------------------------------------------------------------------------------------
+
+  // This endpoint's own incarnation.
+  Peer self() const;
+  // The master; its pid and state are known also when it is not attached to a loop.
+  Peer master() const;
+  // The live workers at this moment, in the order of their slots, this one included. A pid is 0
+  // while the worker is being started.
+  std::vector<Peer> Workers() const;
+  // What this endpoint has counted since it was attached.
+  Stats stats() const;
+
+  // ---- End
+  // --------------------------------------------------------------------------------------------------------
+
+  // Stops accepting sends at once, goes on writing what is queued (and receiving) until all is
+  // written or `deadline` has passed, calls OnUndelivered for the rest, then stops receiving and
+  // calls `done`. The loop must run for that; uv_loop_close returns 0 afterwards, as far as this
+  // library is concerned. A deadline of zero tries once. The process should exit soon after: alerts
+  // that others go on sending wait in the pipe until then. kFailedPrecondition when it is closing
+  // or closed already, or never was attached.
+  Result Close(absl::Duration deadline, CloseHook done = nullptr);
+
+ protected:
+  Endpoint();
+  // Closes at once: one non-blocking attempt to write, OnUndelivered for the rest. The loop must
+  // turn once more before uv_loop_close. Legal inside a handler or hook.
+  ~Endpoint();
+
+  std::shared_ptr<internal::EndpointImpl> impl_;  // null until attached
+
+ private:
+  SendResult SendOwned(To to, std::string_view name, Buffer data);
+  BroadcastResult BroadcastOwned(std::string_view name, Buffer data, Scope scope);
+};
+
+}  // namespace alertpipe
+
+#endif  // ALERTPIPE_ENDPOINT_H_

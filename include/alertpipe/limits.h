@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Limits that hold in every family of processes, whatever its options say.
+#ifndef ALERTPIPE_LIMITS_H_
+#define ALERTPIPE_LIMITS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace alertpipe {
+
+// Longest name of an alert, in bytes. Names may hold any bytes, zeros included, and may be empty.
+inline constexpr std::size_t kNameBytesMax = 254;
+
+// Longest data of an alert, in bytes (4 GiB less 256). A family may set a lower limit: see
+// MasterOptions::alert_bytes_max.
+inline constexpr std::uint64_t kDataBytesMax = 4294967040;
+
+// Most workers that one master can have, spare slots included.
+inline constexpr int kWorkersMax = 4096;
+
+// The slot of the master. Workers have the slots 1 to MasterOptions::workers_max.
+inline constexpr int kMasterSlot = 0;
+
+}  // namespace alertpipe
+
+#endif  // ALERTPIPE_LIMITS_H_

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The master: the process that creates the pipes and the roster before any fork, starts workers and
+// replaces dead ones.
+#ifndef ALERTPIPE_MASTER_H_
+#define ALERTPIPE_MASTER_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include <absl/functional/any_invocable.h>
+#include <absl/status/statusor.h>
+
+#include <alertpipe/endpoint.h>
+#include <alertpipe/export.h>
+#include <alertpipe/limits.h>
+#include <alertpipe/slot.h>
+#include <alertpipe/worker.h>
+
+namespace alertpipe {
+
+// Settings of a whole family. Sizes are in bytes.
+struct MasterOptions {
+  // How many workers can live at once, 1 to kWorkersMax. Must be set. Each needs two descriptors in
+  // every process while it is being forked.
+  int workers_max = 0;
+  // Capacity of each pipe; 0 leaves the kernel's default (64 KiB). Rounded up by the kernel to a
+  // power of two of pages; what it grants may be less: an unprivileged user has 16,384 pages for
+  // all pipes, see pipe(7), pipe-user-pages-soft. From 1 KB of data per alert 256 KiB is clearly
+  // faster than 64 KiB; 1 MiB is no better.
+  std::size_t pipe_capacity = 262144;
+  // Longest data of one alert, up to kDataBytesMax. Longer data is refused at the call.
+  std::uint64_t alert_bytes_max = kDataBytesMax;
+  // What one receiver may hold for alerts that are not complete yet, at least alert_bytes_max. An
+  // alert that finds no room comes back to its sender as undelivered (kReceiverFull). Memory is
+  // only used for bytes that have arrived.
+  std::uint64_t reassembly_bytes_max = 4294967296;
+  // What one sender may queue for one receiver / in all.
+  std::uint64_t queued_bytes_per_peer_max = 4194304;
+  std::uint64_t queued_bytes_max = 67108864;
+};
+
+// How a worker ended.
+struct WorkerExit {
+  Peer worker;
+  bool known =
+      true;  // false when something else in this process has reaped the child: the rest is then 0
+  int exit_code = 0;  // if it exited
+  int signal = 0;     // if a signal ended it
+  bool core_dumped = false;
+  std::uint64_t alerts_drained = 0;  // alerts that were in its pipe, unread: lost with it
+};
+
+class ALERTPIPE_EXPORT Master : public Endpoint {
+ public:
+  // Runs in the forked worker; what it returns is the exit code. It must not return into the
+  // master's code in any other way: an exception that leaves it ends the worker with
+  // std::terminate.
+  using WorkerMain = std::function<int(Slot)>;
+  using ExitHook = absl::AnyInvocable<void(const WorkerExit&)>;
+
+  // Creates the pipes, the roster and the counter pages, all or nothing. Programs that daemonise do
+  // so before this.
+  //
+  // Errors: kInvalidArgument for an option out of range (names option, limit and value);
+  // kResourceExhausted when RLIMIT_NOFILE has no room (names the limit, what is open and what is
+  // needed), or memory or descriptors are short; kUnimplemented when the kernel misses something
+  // that this library cannot do without.
+  static absl::StatusOr<std::unique_ptr<Master>> Create(const MasterOptions& options);
+
+  // Closes the endpoint if attached, and the pipes. The workers are not ended, but nobody reaps or
+  // replaces them any more: keep the master for as long as they run.
+  ~Master();
+
+  // Makes the master an endpoint on `loop`, which must outlive it, and lets it notice dead workers
+  // by itself. Without it the program calls Service(). Once per master. The loop's thread must be
+  // the one that calls Spawn. Errors: kInvalidArgument, kFailedPrecondition (attached already, or
+  // in a child), kResourceExhausted, kInternal.
+  absl::Status Attach(uv_loop_s* loop, AttachOptions options = {});
+
+  // Forks a worker into the lowest free slot and runs `main` in it. Flushes stdio first. In the
+  // worker, the descriptors of other processes' inboxes are closed, uv_signal handlers of the
+  // attached loop are reset to the default action, and when `main` returns stdio is flushed and
+  // _exit called: no destructor of the master's objects runs there.
+  //
+  // Errors: kResourceExhausted when all slots are taken (names workers_max) or fork fails (names
+  // errno; the slot is free again); kFailedPrecondition in a child.
+  absl::StatusOr<Peer> Spawn(WorkerMain main);
+
+  // Starts a new worker, with the main function of the last one, in a slot whose worker has died.
+  // Errors: as Spawn; kNotFound for a slot that never had a worker; kFailedPrecondition while its
+  // worker lives.
+  absl::StatusOr<Peer> Respawn(int slot);
+
+  // Called for every worker that has died, once its slot is free again: the hook may Respawn it.
+  // From the loop, or from Service().
+  void OnExit(ExitHook hook);
+
+  // For a master without a loop, or whenever it likes: notices dead workers, drains their pipes,
+  // tells the others. Does not block. Returns how many workers it found dead. A notice for a worker
+  // whose pipe is full is kept and sent by the next call. kFailedPrecondition in a child.
+  absl::StatusOr<int> Service();
+
+  // What the kernel granted each pipe: the smallest of all.
+  std::size_t pipe_capacity() const;
+  // The last figures of the worker that died last in that slot; nothing when none has.
+  std::optional<Stats> LastStats(int slot) const;
+
+ private:
+  class State;
+  Master();
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace alertpipe
+
+#endif  // ALERTPIPE_MASTER_H_

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole protocol of one process, without I/O and without a clock: sends go in, packets to write
+// come out; bytes that were read go in, alerts and events come out. Whoever drives it (the facade
+// on libuv, a simulator, another event loop) does the system calls between.
+//
+//   Send ........ accepts or refuses, queues in the receiver's outbox, says whether to write at
+//   once NextWrite ... checks the roster again and says what to write to a slot; then Wrote or
+//   Blocked inbox() ..... where to read to; NextArrival hands out alerts; control records are
+//   handled here NextEvent ... what the application has to be told
+//
+// Turns: a receiver that was not written to in this turn of the loop is written to within the call,
+// everything later of the same turn waits for its end, so that it can share packets.
+#ifndef ALERTPIPE_CORE_ENDPOINT_H_
+#define ALERTPIPE_CORE_ENDPOINT_H_
+
+#include <sys/uio.h>
+
+#include <alertpipe/endpoint.h>
+#include <alertpipe/peer.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "core/counters.h"
+#include "core/inbox.h"
+#include "core/notice_board.h"
+#include "core/outbox.h"
+#include "core/roster.h"
+#include "core/segment.h"
+#include "core/undelivered_reader.h"
+
+namespace alertpipe::core {
+
+// Something to tell the application. Views are valid until the next NextEvent.
+struct Event {
+  enum class Kind : std::uint8_t { kUndelivered, kJoined, kLeft, kDrained };
+  Kind kind = Kind::kDrained;
+  Peer peer;
+  Undelivered undelivered;
+};
+
+// What became of a send.
+struct Admission {
+  absl::Status status;
+  int slot = -1;
+  std::uint64_t alert_id = 0;
+  bool write_now = false;  // write within the call: the receiver is idle, or a packet is full
+  bool idle = false;       // nothing else of this turn is there to share a packet with
+};
+
+class Endpoint {
+ public:
+  // `notices` is the master's board, or null in a worker; it and the page must outlive the
+  // endpoint.
+  Endpoint(Roster roster, const Peer& self, CounterPage* page, NoticeBoard* notices);
+  ~Endpoint();
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  const Peer& self() const { return self_; }
+  const Roster& roster() const { return roster_; }
+  CounterPage& page() { return meter_.page(); }
+  Meter& meter() { return meter_; }
+
+  // ---- Sending
+  // ----------------------------------------------------------------------------------------------------
+
+  // Checks what does not depend on the receiver.
+  absl::Status CheckContent(std::string_view name, std::size_t data_bytes) const;
+  // Finds the slot of a receiver that can be sent to now.
+  absl::Status Resolve(const To& to, int* slot);
+  // The slots that a broadcast goes to.
+  void Select(Scope scope, std::vector<int>* slots) const;
+
+  // Queues an alert for `slot`, which Resolve or Select named. `shared` holds the data of one that
+  // does not fit into a packet; with null the view is only lent, and SettleLent must follow before
+  // it ends. `owned`: the data was handed over, so it may exceed a cap if the queue is empty.
+  // `first_charge`: counts against the cap of the endpoint (false for the further receivers of a
+  // broadcast).
+  Admission Accept(int slot, const Content& content, SharedData* shared, bool owned,
+                   bool first_charge);
+  // Whether what was accepted for `slot` still needs the lent view.
+  bool NeedsLent(int slot) const { return boxes_[Index(slot)].outbox.lent() != nullptr; }
+  bool LentUntouched(int slot) const { return boxes_[Index(slot)].outbox.lent_untouched(); }
+  const Bulk* Lent(int slot) const { return boxes_[Index(slot)].outbox.lent(); }
+  void SettleLent(int slot, SharedData* shared, bool whole) {
+    boxes_[Index(slot)].outbox.OwnLent(shared, whole);
+  }
+  // Counts a refusal that was decided outside.
+  void CountRefused() { page().alerts_refused.Add(); }
+
+  std::size_t queued_bytes(int slot) const { return boxes_[Index(slot)].outbox.queued_bytes(); }
+  bool HasOutput(int slot) const;
+  // Whether no alert waits for anybody.
+  bool AllWritten() const { return waiting_ == 0; }
+  // Whether every alert that was accepted for `slot` has left.
+  bool AllWritten(int slot) const { return boxes_[Index(slot)].outbox.empty(); }
+  // Changes whenever what was queued for `slot` is given back.
+  std::uint64_t failures(int slot) const { return boxes_[Index(slot)].failures; }
+
+  // ---- Writing
+  // ----------------------------------------------------------------------------------------------------
+
+  // A turn of the loop begins.
+  void BeginTurn() { ++turn_; }
+  // `slot` has something to write at the end of the turn.
+  void MarkDirty(int slot);
+  // Those slots, blocked ones left out.
+  void TakeDirty(std::vector<int>* slots);
+  bool dirty() const { return !dirty_.empty(); }
+
+  // What to write to `slot` now: fills at most Outbox::kPartsMax parts and returns how many; 0:
+  // nothing. Valid until the next call for this endpoint. `full_only` leaves a packet out that
+  // later alerts of this turn can share.
+  int NextWrite(int slot, iovec* parts, bool full_only);
+  void Wrote(int slot, std::size_t bytes);
+  // The pipe is full: wait until it is writable.
+  void Blocked(int slot);
+  void Unblocked(int slot);
+  bool blocked(int slot) const { return boxes_[Index(slot)].blocked; }
+  // Nobody can read that pipe any more (EPIPE, after the master's death).
+  void PeerGone(int slot);
+
+  // ---- Reading
+  // ----------------------------------------------------------------------------------------------------
+
+  Inbox& inbox() { return *inbox_; }
+  // The next arrival that is of interest outside: an alert (kAlert), damage (kDamage) or nothing
+  // (kNone).
+  void NextArrival(Arrival* arrival);
+
+  // ---- Life
+  // -------------------------------------------------------------------------------------------------------
+
+  // The live workers, in the order of their slots.
+  void Live(std::vector<Peer>* workers) const;
+  // The incarnations of `slot` up to `generation` are dead (a death notice, or the master's own
+  // reaping).
+  void PeerDied(int slot, std::uint32_t generation);
+  void PeerJoined(int slot, std::uint32_t generation, std::uint32_t pid);
+  // The master's board has changed: those that can be told at once are dirty now.
+  void NoticesChanged();
+  // Gives everything back that is still queued.
+  void FailAll(UndeliveredReason reason);
+  // The next thing to tell. False when there is nothing.
+  bool NextEvent(Event* event);
+  bool has_events() const { return !events_.empty() || !failures_.empty() || reading_ != nullptr; }
+
+ private:
+  struct Reject {
+    std::uint64_t alert_id = 0;
+    UndeliveredReason reason = UndeliveredReason::kReceiverFull;
+    ShortName name;
+  };
+
+  // Everything about one other slot.
+  struct Box {
+    Outbox outbox;
+    std::uint64_t turn = 0;  // the last one in which something was written within the call
+    bool blocked = false;    // EAGAIN since the last time it was writable
+    bool dirty = false;      // in dirty_
+    bool tell_drained = false;
+    bool waiting = false;  // counted in waiting_
+    bool known = false;    // `peer` is live as far as the application was told
+    Peer peer;
+    std::uint32_t gone_generation = 0;  // found dead by writing, when no master is left to say so
+    std::uint64_t failures = 0;         // how often everything queued has been given back
+    std::uint32_t rejects_generation = 0;
+    std::deque<Reject> rejects;  // to be sent back
+  };
+
+  struct Failure {
+    Peer peer;
+    UndeliveredReason reason;
+    FailedRun run;
+  };
+
+  struct QueuedEvent {
+    Event event;
+    std::string name;  // of a rejected alert
+  };
+
+  static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
+  absl::Status ResolvePid(pid_t pid, int* slot);
+  absl::Status ResolveSlot(int slot) const;
+  absl::Status ResolveAny(int* slot);
+  Peer PeerAt(int slot, const RosterWord& word) const;
+  bool Gone(int slot, const RosterWord& word) const {
+    const std::uint32_t gone = boxes_[Index(slot)].gone_generation;
+    return gone != 0 && gone >= word.generation;
+  }
+  void Readdress(Box* box, int slot, const RosterWord& word);
+  absl::Status CheckCaps(const Box& box, int slot, std::size_t bytes, bool owned,
+                         bool first_charge) const;
+  void NoteQueue(Box* box);
+  void TellDrained(Box* box, int slot);
+  void NoteRefused(Box* box, int slot);
+  bool ControlPending(const Box& box, int slot) const;
+  std::size_t EncodeControl(Box* box, int slot);
+  void FailBack(Box* box, int slot, UndeliveredReason reason);
+  void SendReject(const Arrival& arrival);
+  bool HandleControl(const Arrival& arrival);
+  bool HandleReject(const Arrival& arrival);
+
+  Roster roster_;
+  Peer self_;
+  Meter meter_;
+  NoticeBoard* notices_;
+  SegmentPool pool_;
+  std::vector<Box> boxes_;
+  std::unique_ptr<Inbox> inbox_;
+
+  std::vector<int> dirty_;
+  std::uint64_t turn_ = 1;
+  int waiting_ = 0;   // boxes with something queued or to be told
+  int next_any_ = 1;  // where ResolveAny starts among equals
+  bool refused_in_all_ =
+      false;  // somebody was refused for the endpoint's cap while its own queue was empty
+
+  // The control packet that NextWrite has handed out.
+  char control_[kPacketBytesMax];
+  int control_slot_ = -1;
+  std::size_t control_rejects_ = 0;
+  std::uint64_t control_cursor_ = 0;
+
+  std::deque<QueuedEvent> events_;
+  QueuedEvent current_event_;
+  std::deque<Failure> failures_;
+  std::unique_ptr<UndeliveredReader> reading_;
+  Peer reading_peer_;
+  UndeliveredReason reading_reason_ = UndeliveredReason::kPeerDied;
+};
+
+}  // namespace alertpipe::core
+
+#endif  // ALERTPIPE_CORE_ENDPOINT_H_

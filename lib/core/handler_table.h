@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Handlers by name. A handler may replace or remove itself, or clear the whole table, while it
+// runs: what is running is kept until it has returned.
+#ifndef ALERTPIPE_CORE_HANDLER_TABLE_H_
+#define ALERTPIPE_CORE_HANDLER_TABLE_H_
+
+#include <alertpipe/alert.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+namespace alertpipe::core {
+
+class HandlerTable {
+ public:
+  // A null handler removes.
+  void Set(std::string_view name, Handler handler);
+  void SetDefault(Handler handler);
+  bool Remove(std::string_view name);
+  void Clear();
+
+  // The handler for `name`, else the default one, else null. It stays valid until End, whatever
+  // happens to the table.
+  Handler* Begin(std::string_view name);
+  void End();
+
+ private:
+  using Owned = std::unique_ptr<Handler>;
+  void Retire(Owned handler);
+
+  absl::flat_hash_map<std::string, Owned> by_name_;
+  Owned default_;
+  Handler* running_ = nullptr;
+  Owned retired_;  // the running one, if it has been removed
+};
+
+}  // namespace alertpipe::core
+
+#endif  // ALERTPIPE_CORE_HANDLER_TABLE_H_

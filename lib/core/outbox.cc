@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/outbox.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+
+namespace alertpipe::core {
+namespace {
+
+// A large alert starts in the open packet only if a useful piece of it fits there.
+constexpr std::size_t kFirstPartBytesMin = 64;
+
+// How much of a large alert's data goes where.
+struct Split {
+  std::size_t first = 0;  // in the packet that opens it
+  std::size_t bulk = 0;   // a multiple of kPartBytesMax
+  std::size_t last = 0;   // 1 to kPartBytesMax
+};
+
+Split SplitFor(std::size_t data_bytes, std::size_t room_for_first) {
+  Split split;
+  split.first = room_for_first;
+  const std::size_t rest = data_bytes - split.first;
+  split.bulk = (rest - 1) / kPartBytesMax * kPartBytesMax;
+  split.last = rest - split.bulk;
+  return split;
+}
+
+Record RecordOf(RecordKind kind, const Content& content) {
+  Record record;
+  record.kind = kind;
+  record.flags = content.flags;
+  record.request_id = content.request_id;
+  record.name = content.name;
+  return record;
+}
+
+}  // namespace
+
+void Outbox::Address(const PacketHeader& header_template) {
+  ALERTPIPE_CHECK(empty(), "an outbox was readdressed while alerts were queued");
+  header_ = header_template;
+  next_sequence_ = 1;
+  open_ = false;
+}
+
+std::size_t Outbox::OpenRoom() const {
+  if (tail_ == nullptr || tail_->kind != Segment::Kind::kPacket) return 0;
+  const auto* packet = static_cast<const Packet*>(tail_);
+  return packet->opens ? 0 : packet->room();
+}
+
+Packet* Outbox::StartPacket(SegmentPool* pool) {
+  Packet* packet = pool->GetPacket();
+  if (packet != nullptr) packet->Reset(next_sequence_);
+  return packet;
+}
+
+void Outbox::Link(Segment* segment) {
+  segment->next = nullptr;
+  if (tail_ == nullptr) {
+    head_ = segment;
+  } else {
+    tail_->next = segment;
+  }
+  tail_ = segment;
+}
+
+void Outbox::PopHead() {
+  head_ = head_->next;
+  if (head_ == nullptr) tail_ = nullptr;
+}
+
+void Outbox::AddRecord(Packet* packet, const Record& record, Meter* meter) {
+  const std::size_t bytes = EncodeRecord(record, packet->bytes + packet->used);
+  if (record.kind == RecordKind::kFirst) {
+    packet->opens = true;
+    packet->name_bytes = static_cast<std::uint8_t>(record.name.size());
+    packet->name_at =
+        static_cast<std::uint16_t>(packet->used + bytes - record.data.size() - record.name.size());
+  } else {
+    ++packet->ends;
+  }
+  if (record.starts_alert()) ++next_sequence_;
+  packet->used += bytes;
+  queued_bytes_ += bytes;
+  meter->ChargeQueued(bytes);
+}
+
+bool Outbox::AppendSmall(const Content& content, SegmentPool* pool, Meter* meter) {
+  Record record = RecordOf(RecordKind::kWhole, content);
+  record.data = content.data;
+  const std::size_t size =
+      RecordSize(record.kind, record.flags, record.name.size(), record.data.size());
+  if (size > OpenRoom()) {
+    Packet* packet = StartPacket(pool);
+    if (packet == nullptr) return false;
+    Link(packet);
+  }
+  AddRecord(static_cast<Packet*>(tail_), record, meter);
+  return true;
+}
+
+bool Outbox::AppendLarge(const Content& content, SharedData* shared, SegmentPool* pool,
+                         Meter* meter) {
+  Record first = RecordOf(RecordKind::kFirst, content);
+  first.total_bytes = static_cast<std::uint32_t>(content.data.size());
+  const std::size_t overhead = RecordSize(first.kind, first.flags, first.name.size(), 0);
+  const bool fresh = OpenRoom() < overhead + kFirstPartBytesMin;
+  const std::size_t room = (fresh ? kBodyBytesMax : OpenRoom()) - overhead;
+  const Split split = SplitFor(content.data.size(), std::min(room, content.data.size() - 1));
+
+  // Everything that can fail comes first, so that a refusal leaves no trace.
+  Packet* opening = fresh ? StartPacket(pool) : static_cast<Packet*>(tail_);
+  Packet* closing = StartPacket(pool);
+  Bulk* bulk = split.bulk > 0 ? pool->GetBulk() : nullptr;
+  if (opening == nullptr || closing == nullptr || (split.bulk > 0 && bulk == nullptr)) {
+    if (fresh && opening != nullptr) pool->Put(opening);
+    if (closing != nullptr) pool->Put(closing);
+    if (bulk != nullptr) pool->Put(bulk);
+    return false;
+  }
+
+  if (fresh) Link(opening);
+  first.data = content.data.substr(0, split.first);
+  AddRecord(opening, first, meter);
+  if (bulk != nullptr) {
+    bulk->data = shared;
+    if (shared != nullptr) shared->AddRef(split.bulk);
+    bulk->view = content.data;
+    bulk->start = bulk->at = split.first;
+    bulk->end = split.first + split.bulk;
+    bulk->sequence = next_sequence_;
+    bulk->name.Set(content.name);
+    PacketHeader header = header_;
+    header.bytes = kPacketBytesMax;
+    header.sequence = next_sequence_;
+    EncodeHeader(header, bulk->head);
+    Record middle;
+    middle.kind = RecordKind::kMiddle;
+    EncodeRecordHead(middle, kPartBytesMax, bulk->head + kHeaderBytes);
+    Link(bulk);
+    queued_bytes_ += split.bulk;
+    if (shared == nullptr) lent_ = bulk;
+  }
+  Record last;
+  last.kind = RecordKind::kLast;
+  last.data = content.data.substr(content.data.size() - split.last);
+  closing->sequence = next_sequence_;
+  Link(closing);
+  AddRecord(closing, last, meter);
+  return true;
+}
+
+bool Outbox::lent_untouched() const {
+  // The opening packet stands right before its bulk, so the bulk is only ever the head once that
+  // packet has left.
+  return lent_ != nullptr && head_ != lent_;
+}
+
+void Outbox::OwnLent(SharedData* shared, bool whole) {
+  shared->AddRef(lent_->bytes());
+  lent_->data = shared;
+  lent_->view = shared->view();
+  lent_->whole = whole;
+  lent_ = nullptr;
+}
+
+std::uint64_t Outbox::sequence_written() const {
+  if (head_ == nullptr) return next_sequence_;
+  return head_->kind == Segment::Kind::kPacket ? static_cast<const Packet*>(head_)->sequence
+                                               : static_cast<const Bulk*>(head_)->sequence;
+}
+
+int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
+  int count = 0;
+  int packets = 0;
+  run_max = std::min(run_max, kRunMax);
+  for (Segment* segment = head_; segment != nullptr && packets < run_max; segment = segment->next) {
+    if (segment->kind == Segment::Kind::kPacket) {
+      auto* packet = static_cast<Packet*>(segment);
+      if (full_only && packet == tail_ && packet->room() > 0) break;
+      if (packets > 0 && packet->used != kPacketBytesMax) break;
+      PacketHeader header = header_;
+      header.bytes = static_cast<std::uint16_t>(packet->used);
+      header.sequence = packet->sequence;
+      EncodeHeader(header, packet->bytes);
+      parts[count++] = {packet->bytes, packet->used};
+      ++packets;
+      if (packet->used != kPacketBytesMax) break;
+      continue;
+    }
+    auto* bulk = static_cast<Bulk*>(segment);
+    for (std::size_t at = bulk->at; at < bulk->end && packets < run_max; at += kPartBytesMax) {
+      parts[count++] = {bulk->head, sizeof bulk->head};
+      parts[count++] = {const_cast<char*>(bulk->view.data()) + at, kPartBytesMax};
+      ++packets;
+    }
+  }
+  return count;
+}
+
+void Outbox::NoteWritten(const Packet& packet, Meter* meter) {
+  open_ = packet.opens;
+  if (packet.opens)
+    open_name_.Set(std::string_view(packet.bytes + packet.name_at, packet.name_bytes));
+  const std::size_t bytes = packet.used - kHeaderBytes;
+  queued_bytes_ -= bytes;
+  meter->ReleaseQueued(bytes);
+  meter->page().alerts_written.Add(packet.ends);
+}
+
+void Outbox::Advance(std::size_t bytes, SegmentPool* pool, Meter* meter) {
+  while (bytes > 0) {
+    ALERTPIPE_CHECK(head_ != nullptr, "more was written than was queued");
+    meter->page().packets_written.Add();
+    if (head_->kind == Segment::Kind::kPacket) {
+      auto* packet = static_cast<Packet*>(head_);
+      ALERTPIPE_CHECK(bytes >= packet->used, "the kernel tore a packet");
+      bytes -= packet->used;
+      NoteWritten(*packet, meter);
+      PopHead();
+      pool->Put(packet);
+      continue;
+    }
+    auto* bulk = static_cast<Bulk*>(head_);
+    ALERTPIPE_CHECK(bytes >= kPacketBytesMax, "the kernel tore a packet");
+    bytes -= kPacketBytesMax;
+    bulk->at += kPartBytesMax;
+    if (bulk->at < bulk->end) continue;
+    queued_bytes_ -= bulk->bytes();
+    if (lent_ == bulk) lent_ = nullptr;
+    PopHead();
+    pool->Put(bulk);
+  }
+}
+
+FailedRun Outbox::Fail(Meter* meter) {
+  ALERTPIPE_CHECK(lent_ == nullptr, "an outbox failed while it used lent data");
+  FailedRun run;
+  run.head = head_;
+  run.open = open_;
+  run.open_name = open_name_;
+  for (Segment* segment = head_; segment != nullptr; segment = segment->next) {
+    if (segment->kind == Segment::Kind::kPacket) {
+      meter->ReleaseQueued(static_cast<Packet*>(segment)->used - kHeaderBytes);
+    }
+  }
+  head_ = tail_ = nullptr;
+  queued_bytes_ = 0;
+  open_ = false;
+  return run;
+}
+
+}  // namespace alertpipe::core

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The queue towards one incarnation, in the shape in which it will leave. Small alerts are encoded
+// at once into packets, so that many share one. Of a large alert the beginning fills the open
+// packet, the end starts a new one, and what lies between is a Bulk: a reference to the data that
+// leaves as packets of exactly 4096 bytes without being copied, several per write where the kernel
+// allows it.
+//
+//   [packet: alerts 1 2 3, first part of 4] [bulk: middle parts of 4] [packet: last part of 4,
+//   alerts 5 6 7 ...
+//
+// Nothing here does I/O: Gather says what to write next, Advance is told how much of it was.
+#ifndef ALERTPIPE_CORE_OUTBOX_H_
+#define ALERTPIPE_CORE_OUTBOX_H_
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "core/counters.h"
+#include "core/packet.h"
+#include "core/segment.h"
+
+namespace alertpipe::core {
+
+// What one alert is made of, as a send sees it.
+struct Content {
+  std::string_view name;
+  std::string_view data;
+  std::uint8_t flags = 0;
+  std::uint64_t request_id = 0;
+
+  bool fits_packet() const {
+    return RecordSize(RecordKind::kWhole, flags, name.size(), data.size()) <= kBodyBytesMax;
+  }
+};
+
+// Segments that have been taken out of an outbox because they cannot be delivered; see
+// UndeliveredReader.
+struct FailedRun {
+  Segment* head = nullptr;
+  // The alert that was half written when the outbox failed.
+  bool open = false;
+  ShortName open_name;
+};
+
+class Outbox {
+ public:
+  Outbox() = default;
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+
+  // Starts anew, for another incarnation. The queue must be empty.
+  void Address(const PacketHeader& header_template);
+  std::uint32_t generation() const { return header_.destination_generation; }
+  const PacketHeader& header() const { return header_; }
+
+  // Queues an alert that fits into a packet. False when memory is short; nothing has changed then.
+  bool AppendSmall(const Content& content, SegmentPool* pool, Meter* meter);
+
+  // Queues an alert that does not fit into a packet. `shared` holds content.data (a reference is
+  // added), or is null: the view is then only lent, and OwnLent must be called before it ends
+  // unless lent() is null by then. False as above.
+  bool AppendLarge(const Content& content, SharedData* shared, SegmentPool* pool, Meter* meter);
+  // The bulk that still refers to lent data, or null.
+  const Bulk* lent() const { return lent_; }
+  // Whether none of the lent alert has been written.
+  bool lent_untouched() const;
+  // Lets the lent bulk refer to `shared` instead (a reference is added), which holds the same bytes
+  // at the same places, all of them if `whole`, else at least those of [lent()->at, lent()->end).
+  void OwnLent(SharedData* shared, bool whole);
+
+  // The number of the next alert; alert ids count from 1.
+  std::uint64_t next_id() const { return next_sequence_; }
+
+  // What the receiver takes for next_id() at this point of what has left: for packets that overtake
+  // the queue.
+  std::uint64_t sequence_written() const;
+
+  bool empty() const { return head_ == nullptr; }
+  // Whether something waits that no later alert can share.
+  bool has_full() const { return head_ != tail_; }
+  // Record bytes in the queue, lent and shared data included: what counts against the cap per peer.
+  // Data that is referred to counts in full until the last of it has left.
+  std::size_t queued_bytes() const { return queued_bytes_; }
+
+  // Fills `parts` with the next thing to write: one packet, or a run of at most `run_max` packets
+  // of exactly 4096 bytes. Returns the number of parts, 0 when the queue is empty. Valid until the
+  // next call on this outbox. With `full_only`, a packet that later alerts can still share is left
+  // out.
+  static constexpr int kRunMax = 4;
+  static constexpr int kPartsMax = 2 * kRunMax;
+  int Gather(iovec parts[kPartsMax], int run_max, bool full_only);
+  // The kernel took `bytes` of what was gathered: whole packets.
+  void Advance(std::size_t bytes, SegmentPool* pool, Meter* meter);
+
+  // Takes everything out.
+  FailedRun Fail(Meter* meter);
+
+ private:
+  std::size_t OpenRoom() const;
+  Packet* StartPacket(SegmentPool* pool);
+  void Link(Segment* segment);
+  void PopHead();
+  void AddRecord(Packet* packet, const Record& record, Meter* meter);
+  void NoteWritten(const Packet& packet, Meter* meter);
+
+  PacketHeader header_;
+  Segment* head_ = nullptr;
+  Segment* tail_ = nullptr;
+  Bulk* lent_ = nullptr;
+  std::uint64_t next_sequence_ = 1;
+  std::size_t queued_bytes_ = 0;
+  // The alert that has begun to leave and is not complete yet, for Fail.
+  bool open_ = false;
+  ShortName open_name_;
+};
+
+}  // namespace alertpipe::core
+
+#endif  // ALERTPIPE_CORE_OUTBOX_H_

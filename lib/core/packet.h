@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The wire (docs/wire.md): how a packet and its records are laid out, and nothing else. A packet is
+// what one write puts into a pipe, at most 4096 bytes: a header with what all its records share,
+// then records without gaps. Decoding trusts no field: a packet that DecodePacket accepts lies
+// inside the bytes that were given, and RecordReader never yields a view outside its packet.
+#ifndef ALERTPIPE_CORE_PACKET_H_
+#define ALERTPIPE_CORE_PACKET_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace alertpipe::core {
+
+inline constexpr std::size_t kPacketBytesMax = 4096;
+inline constexpr std::size_t kHeaderBytes = 32;
+inline constexpr std::size_t kRecordBytes = 4;     // kind and flags, name length, data length
+inline constexpr std::size_t kRequestIdBytes = 8;  // follows if kHasRequestId
+inline constexpr std::size_t kTotalBytes = 4;      // follows in a first record
+inline constexpr std::size_t kBodyBytesMax = kPacketBytesMax - kHeaderBytes;
+// What one packet can hold of an alert: name and data of a whole one, data of a middle part.
+inline constexpr std::size_t kWholeBytesMax = kBodyBytesMax - kRecordBytes;
+inline constexpr std::size_t kPartBytesMax = kBodyBytesMax - kRecordBytes;
+
+inline constexpr std::uint16_t kMagic = 0xA17E;
+inline constexpr std::uint8_t kVersion = 1;
+
+struct PacketHeader {
+  std::uint16_t bytes = 0;  // of the whole packet
+  std::uint16_t source_slot = 0;
+  std::uint8_t lane = 0;
+  std::uint32_t source_generation = 0;
+  std::uint32_t source_pid = 0;
+  std::uint32_t destination_generation = 0;
+  // The number of the first alert that starts in this packet, or of the next one that will, counted
+  // from 1 for each (source incarnation, destination incarnation, lane). It names alerts without a
+  // field in each, and shows losses.
+  std::uint64_t sequence = 0;
+};
+
+enum class RecordKind : std::uint8_t {
+  kWhole = 1,
+  kFirst = 2,
+  kMiddle = 3,
+  kLast = 4,
+  // Control. The body is in the data part.
+  kReject = 16,       // u64 alert id, u8 reason; the alert's name in the name part
+  kJoined = 17,       // u16 slot, u32 generation, u32 pid
+  kDied = 18,         // u16 slot, u32 generation: this one and all before it are dead
+  kDraining = 19,     // u16 slot, u32 generation, u16 successor's slot
+  kBarrier = 20,      // u64 id
+  kAcknowledge = 21,  // u64 id
+};
+
+inline constexpr std::uint8_t kHasRequestId = 0x20;
+inline constexpr std::uint8_t kIsResponse = 0x40;
+
+struct Record {
+  RecordKind kind = RecordKind::kWhole;
+  std::uint8_t flags = 0;
+  std::uint64_t request_id = 0;
+  std::uint32_t total_bytes = 0;  // of a first record: data of the whole alert
+  std::string_view name;
+  std::string_view data;
+
+  bool is_control() const { return kind >= RecordKind::kReject; }
+  bool starts_alert() const { return kind == RecordKind::kWhole || kind == RecordKind::kFirst; }
+  bool ends_alert() const { return kind == RecordKind::kWhole || kind == RecordKind::kLast; }
+};
+
+// Writes the header of a packet of header.bytes bytes, check included.
+void EncodeHeader(const PacketHeader& header, char* to);
+
+enum class Framing : std::uint8_t { kPacket, kIncomplete, kBroken };
+
+// Looks for a packet at the start of `bytes`. kPacket: *header is set and header->bytes <=
+// bytes.size(). kIncomplete: what is there may be the beginning of one. kBroken: it is none.
+Framing DecodePacket(std::string_view bytes, PacketHeader* header);
+
+// Bytes that a record takes. `part` is the data in this record.
+std::size_t RecordSize(RecordKind kind, std::uint8_t flags, std::size_t name_bytes,
+                       std::size_t part);
+
+// Writes a record; record.data is the data of this record. Returns RecordSize.
+std::size_t EncodeRecord(const Record& record, char* to);
+
+// Writes all of a record but its data, which `data_bytes` long will follow. Returns the bytes
+// written.
+std::size_t EncodeRecordHead(const Record& record, std::size_t data_bytes, char* to);
+
+// Iterates over the records of one packet's body.
+class RecordReader {
+ public:
+  enum class Step : std::uint8_t { kRecord, kEnd, kMalformed };
+
+  explicit RecordReader(std::string_view body) : rest_(body) {}
+  RecordReader() = default;
+
+  Step Next(Record* record);
+  bool done() const { return rest_.empty(); }
+  std::size_t rest_bytes() const { return rest_.size(); }
+
+ private:
+  std::string_view rest_;
+};
+
+// Control bodies. Decode returns false for a body of the wrong length.
+struct RejectBody {
+  static constexpr std::size_t kBytes = 9;
+  std::uint64_t alert_id = 0;
+  std::uint8_t reason = 0;
+  void Encode(char* to) const;
+  bool Decode(std::string_view from);
+};
+struct JoinedBody {
+  static constexpr std::size_t kBytes = 10;
+  std::uint16_t slot = 0;
+  std::uint32_t generation = 0;
+  std::uint32_t pid = 0;
+  void Encode(char* to) const;
+  bool Decode(std::string_view from);
+};
+struct DiedBody {
+  static constexpr std::size_t kBytes = 6;
+  std::uint16_t slot = 0;
+  std::uint32_t generation = 0;
+  void Encode(char* to) const;
+  bool Decode(std::string_view from);
+};
+struct DrainingBody {
+  static constexpr std::size_t kBytes = 8;
+  std::uint16_t slot = 0;
+  std::uint32_t generation = 0;
+  std::uint16_t successor_slot = 0;
+  void Encode(char* to) const;
+  bool Decode(std::string_view from);
+};
+struct BarrierBody {  // of a barrier and of an acknowledge record
+  static constexpr std::size_t kBytes = 8;
+  std::uint64_t id = 0;
+  void Encode(char* to) const;
+  bool Decode(std::string_view from);
+};
+
+}  // namespace alertpipe::core
+
+#endif  // ALERTPIPE_CORE_PACKET_H_

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/roster.h"
+
+namespace alertpipe::core {
+
+RosterWord RosterWord::Unpack(std::uint64_t packed) {
+  RosterWord word;
+  word.generation = static_cast<std::uint32_t>(packed >> 32);
+  word.pid = static_cast<std::uint32_t>(packed >> 8) & 0xffffff;
+  const auto state = static_cast<std::uint8_t>(packed);
+  word.state = state <= static_cast<std::uint8_t>(SlotState::kDown) ? static_cast<SlotState>(state)
+                                                                    : SlotState::kDown;
+  return word;
+}
+
+int Roster::Find(std::uint32_t pid) const {
+  if (pid == 0) return -1;
+  for (int slot = 0; slot < slots(); ++slot) {
+    const RosterWord word = Get(slot);
+    if (word.pid == pid && word.lives()) return slot;
+  }
+  return -1;
+}
+
+bool Roster::IsDead(int slot, std::uint32_t generation) const {
+  const RosterWord word = Get(slot);
+  return generation < word.generation || (generation == word.generation && !word.lives());
+}
+
+}  // namespace alertpipe::core

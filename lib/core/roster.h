@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The roster: the family's settings and one 64-bit word per slot that says which incarnation lives
+// there. The master is the only writer; everybody else sees the same memory read-only and checks
+// the word again before every write. A word changes as a whole, so a reader never sees half a
+// replacement, and no lock exists that a dead process could hold.
+#ifndef ALERTPIPE_CORE_ROSTER_H_
+#define ALERTPIPE_CORE_ROSTER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace alertpipe::core {
+
+enum class SlotState : std::uint8_t {
+  kFree = 0,  // never had a worker
+  kStarting,  // announced before the fork: what is sent waits in the pipe; the pid may not be known
+              // yet
+  kUp,
+  kDraining,  // being replaced: takes replies, no new alerts
+  kDown,      // its worker is dead
+};
+
+// generation (32 bits) | pid (24) | state (8)
+struct RosterWord {
+  std::uint32_t generation = 0;
+  std::uint32_t pid = 0;
+  SlotState state = SlotState::kFree;
+
+  bool lives() const {
+    return state == SlotState::kStarting || state == SlotState::kUp ||
+           state == SlotState::kDraining;
+  }
+  bool takes_alerts() const { return state == SlotState::kStarting || state == SlotState::kUp; }
+
+  std::uint64_t Pack() const {
+    return (static_cast<std::uint64_t>(generation) << 32) |
+           (static_cast<std::uint64_t>(pid & 0xffffff) << 8) | static_cast<std::uint64_t>(state);
+  }
+  static RosterWord Unpack(std::uint64_t packed);
+
+  friend bool operator==(const RosterWord& a, const RosterWord& b) { return a.Pack() == b.Pack(); }
+};
+
+// Family-wide settings, written once before the first fork.
+struct FamilySettings {
+  std::uint32_t slots = 0;  // workers and the master
+  std::uint32_t runs = 0;   // whether packets of exactly 4096 bytes may leave several in one write
+  std::uint64_t pipe_capacity = 0;  // the largest that the kernel granted to any pipe
+  std::uint64_t alert_bytes_max = 0;
+  std::uint64_t reassembly_bytes_max = 0;
+  std::uint64_t queued_bytes_per_peer_max = 0;
+  std::uint64_t queued_bytes_max = 0;
+};
+
+// How the shared memory is laid out. Words are packed eight to a cache line: they change only when
+// workers come and go.
+struct alignas(64) RosterMemory {
+  FamilySettings settings;
+  alignas(64) std::atomic<std::uint64_t> words[1];  // settings.slots of them
+
+  static std::size_t Bytes(std::uint32_t slots) {
+    return sizeof(RosterMemory) + slots * sizeof(std::atomic<std::uint64_t>);
+  }
+};
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
+              "the roster is shared between processes");
+
+// Read access, for everybody. Copyable; the memory must outlive it.
+class Roster {
+ public:
+  Roster() = default;
+  explicit Roster(const RosterMemory* memory) : memory_(memory) {}
+
+  const FamilySettings& settings() const { return memory_->settings; }
+  int slots() const { return static_cast<int>(memory_->settings.slots); }
+  bool has(int slot) const { return slot >= 0 && slot < slots(); }
+
+  RosterWord Get(int slot) const {
+    return RosterWord::Unpack(memory_->words[slot].load(std::memory_order_acquire));
+  }
+  // The slot of the live incarnation with that pid, or -1.
+  int Find(std::uint32_t pid) const;
+  // Whether (slot, generation) is known to be dead: its successor or its death is in the roster.
+  bool IsDead(int slot, std::uint32_t generation) const;
+
+ private:
+  const RosterMemory* memory_ = nullptr;
+};
+
+// Write access, for the master.
+class RosterWriter {
+ public:
+  RosterWriter() = default;
+  explicit RosterWriter(RosterMemory* memory) : memory_(memory) {}
+
+  void Settle(const FamilySettings& settings) { memory_->settings = settings; }
+  void Publish(int slot, const RosterWord& word) {
+    memory_->words[slot].store(word.Pack(), std::memory_order_release);
+  }
+
+ private:
+  RosterMemory* memory_ = nullptr;
+};
+
+}  // namespace alertpipe::core
+
+#endif  // ALERTPIPE_CORE_ROSTER_H_

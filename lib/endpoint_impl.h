@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An endpoint at work: the protocol (core), the pipes (os) and the loop (uv) put together. Worker
+// and Master own one each. It lives in a shared_ptr: while a handler or hook runs, the stack holds
+// one too, so that the application may destroy its Worker anywhere.
+//
+// Without a loop (a master before Attach) it can only carry the master's notices.
+#ifndef ALERTPIPE_ENDPOINT_IMPL_H_
+#define ALERTPIPE_ENDPOINT_IMPL_H_
+
+#include <alertpipe/endpoint.h>
+#include <alertpipe/worker.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "core/endpoint.h"
+#include "core/handler_table.h"
+#include "os/fork_guard.h"
+#include "os/kernel.h"
+#include "os/pipe.h"
+#include "uv/pump.h"
+
+namespace alertpipe::internal {
+
+// What an endpoint is connected to. The descriptors stay the family's; they outlive the endpoint.
+struct Wiring {
+  core::Roster roster;
+  Peer self;
+  core::CounterPage* page = nullptr;
+  core::NoticeBoard* notices = nullptr;  // the master's
+  os::Kernel kernel;
+  int inbox_fd = -1;
+  std::vector<int> outbox_fds;  // by slot
+  std::shared_ptr<void>
+      keep;  // what all of the above belongs to, if that can end before the endpoint
+};
+
+class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
+                           private uv::PumpClient {
+ public:
+  static absl::StatusOr<std::shared_ptr<EndpointImpl>> Create(Wiring wiring);
+  ~EndpointImpl();
+  EndpointImpl(const EndpointImpl&) = delete;
+  EndpointImpl& operator=(const EndpointImpl&) = delete;
+
+  absl::Status Attach(uv_loop_t* loop, const AttachOptions& options);
+  // Calls `gone` once when `is_gone` says so; asked whenever `fd` is readable, and every `check_ms`
+  // if not 0.
+  absl::Status WatchLifeline(int fd, uint64_t check_ms, std::function<bool()> is_gone);
+
+  // The functions of Endpoint.
+  SendResult Send(const To& to, std::string_view name, std::string_view data, Buffer* owned);
+  BroadcastResult Broadcast(std::string_view name, std::string_view data, Buffer* owned,
+                            Scope scope);
+  absl::Status Flush();
+  absl::Status CheckHandlerName(std::string_view name);
+  absl::Status Close(absl::Duration deadline, Endpoint::CloseHook done);
+  // As ~Endpoint.
+  void Shutdown();
+  std::vector<Peer> Workers() const;
+
+  // kFailedPrecondition unless the endpoint is attached and open. Ends the program when called on a
+  // wrong thread.
+  absl::Status CheckOpen() const;
+  absl::Status CheckOwner() const;
+  void CheckThread() const;
+
+  core::Endpoint& core() { return core_; }
+  core::HandlerTable& handlers() { return handlers_; }
+  const Wiring& wiring() const { return wiring_; }
+  bool on_loop() const { return state_ == State::kOpen || state_ == State::kClosing; }
+  bool in_owner() const { return guard_.InOwner(); }
+
+  // The master's notices have changed: writes them now if there is no loop to do it at the end of
+  // its turn.
+  void NoticesChanged();
+  // Writes what could not be written before and calls hooks, without a loop.
+  void ServiceDetached();
+  // There may be events: the loop should turn soon.
+  void Wake() { UpdateBusy(); }
+  // Called when the endpoint has closed, by Close or Shutdown: for what else its owner has on the
+  // loop.
+  std::function<void()> on_closed;
+  // In a worker that goes on with the master's loop, after uv_loop_fork: closes the master's
+  // handles there.
+  void CloseHandles();
+  uv_loop_t* loop() const { return on_loop() ? pump_->loop() : nullptr; }
+
+  // Hooks; shared so that a hook may replace itself while it runs.
+  template <typename Hook>
+  using Shared = std::shared_ptr<Hook>;
+  Shared<Endpoint::UndeliveredHook> on_undelivered;
+  Shared<Endpoint::HandlerErrorHook> on_handler_error;
+  Shared<Endpoint::PeerHook> on_drained;
+  Shared<Endpoint::PeerHook> on_joined;
+  Shared<Endpoint::PeerHook> on_left;
+  Shared<Endpoint::DamageHook> on_damage;
+  Shared<absl::AnyInvocable<void()>> on_master_gone;
+
+ private:
+  enum class State : std::uint8_t { kDetached, kOpen, kClosing, kClosed };
+
+  EndpointImpl(Wiring wiring, os::ForkGuard guard);
+
+  // uv::PumpClient
+  void OnReadable() override;
+  void OnWritable(int slot) override;
+  void OnTurnEnd() override;
+  void OnMoreWork() override;
+  void OnDeadline() override;
+  void OnLifeline() override;
+
+  struct Payload;
+  SendResult Deliver(int slot, std::string_view name, Payload* payload, bool first_charge);
+  void SettleLent(int slot, Payload* payload, bool everything);
+  void FlushSlot(int slot, bool full_only);
+  void FlushDirty();
+  void ReadOnce();
+  void HandleArrivals();
+  void HandleAlert(const core::Arrival& arrival);
+  void ReportHandlerError(const core::Arrival& arrival);
+  void TellEvents(bool all);
+  void Tell(const core::Event& event);
+  void UpdateBusy();
+  void FinishClose();
+
+  Wiring wiring_;
+  os::ForkGuard guard_;
+  os::PipeIo io_;
+  core::Endpoint core_;
+  core::HandlerTable handlers_;
+  std::thread::id thread_;
+  State state_ = State::kDetached;
+  std::optional<uv::Pump> pump_;
+  int alerts_per_turn_max_ = 1;
+  bool handling_ = false;      // inside a handler or hook: a nested uv_run must not deliver
+  std::vector<int> flushing_;  // reused
+
+  std::function<bool()> is_master_gone_;
+  bool close_deadline_passed_ = false;
+  std::uint64_t undelivered_before_close_ = 0;
+  Endpoint::CloseHook close_done_;
+  std::uint64_t last_error_line_ns_ = 0;
+};
+
+}  // namespace alertpipe::internal
+
+#endif  // ALERTPIPE_ENDPOINT_IMPL_H_

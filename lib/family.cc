@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "family.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <new>
+
+#include <absl/status/status.h>
+#include <absl/strings/str_cat.h>
+
+#include "core/packet.h"
+#include "os/limits.h"
+
+namespace alertpipe::internal {
+namespace {
+
+// Descriptors besides the pipes: lifeline, exit watch, the memory files, a pidfd per worker is
+// counted by the caller.
+constexpr std::size_t kOtherDescriptors = 8;
+
+absl::Status OutOfRange(const char* option, std::uint64_t low, std::uint64_t high,
+                        absl::string_view value) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("MasterOptions::", option, " must be ", low, " to ", high, ", was ", value));
+}
+
+absl::Status CheckOptions(const MasterOptions& options) {
+  if (options.workers_max < 1 || options.workers_max > kWorkersMax) {
+    return OutOfRange("workers_max", 1, kWorkersMax, absl::StrCat(options.workers_max));
+  }
+  if (options.pipe_capacity != 0 && options.pipe_capacity < core::kPacketBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("MasterOptions::pipe_capacity must be 0 or at least ", core::kPacketBytesMax,
+                     ", was ", options.pipe_capacity));
+  }
+  if (options.alert_bytes_max > kDataBytesMax) {
+    return OutOfRange("alert_bytes_max", 0, kDataBytesMax, absl::StrCat(options.alert_bytes_max));
+  }
+  if (options.reassembly_bytes_max < options.alert_bytes_max) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("MasterOptions::reassembly_bytes_max must be at least alert_bytes_max (",
+                     options.alert_bytes_max, "), was ", options.reassembly_bytes_max));
+  }
+  if (options.queued_bytes_per_peer_max < core::kPacketBytesMax ||
+      options.queued_bytes_max < core::kPacketBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "MasterOptions::queued_bytes_per_peer_max and queued_bytes_max must be at least ",
+        core::kPacketBytesMax, ", were ", options.queued_bytes_per_peer_max, " and ",
+        options.queued_bytes_max));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  const auto slots = static_cast<std::uint32_t>(options.workers_max) + 1;
+  // Two for each pipe, and a pidfd for each worker.
+  if (absl::Status status =
+          os::CheckDescriptors(3 * static_cast<std::size_t>(slots) + kOtherDescriptors);
+      !status.ok()) {
+    return status;
+  }
+  if (os::PacketBytesMax() < core::kPacketBytesMax) {
+    return absl::UnimplementedError(
+        absl::StrCat("this system writes at most ", os::PacketBytesMax(),
+                     " bytes to a pipe in one piece; packets need ", core::kPacketBytesMax));
+  }
+  absl::StatusOr<os::Kernel> kernel = os::ProbeKernel();
+  if (!kernel.ok()) return kernel.status();
+  absl::StatusOr<os::SealedRegion> roster =
+      os::SealedRegion::Create("alertpipe-roster", core::RosterMemory::Bytes(slots));
+  if (!roster.ok()) return roster.status();
+  absl::StatusOr<os::SharedRegion> counters =
+      os::SharedRegion::Create("alertpipe-counters", slots * sizeof(core::CounterPage));
+  if (!counters.ok()) return counters.status();
+  absl::StatusOr<os::Lifeline> lifeline = os::Lifeline::Create(*kernel);
+  if (!lifeline.ok()) return lifeline.status();
+
+  std::unique_ptr<Family> family(
+      new Family(*kernel, *std::move(roster), *std::move(counters), *std::move(lifeline)));
+  std::size_t capacity_max = 0;
+  for (std::uint32_t slot = 0; slot < slots; ++slot) {
+    absl::StatusOr<os::Pipe> pipe = os::CreatePipe(options.pipe_capacity);
+    if (!pipe.ok()) return pipe.status();
+    family->capacity_min_ =
+        slot == 0 ? pipe->capacity : std::min(family->capacity_min_, pipe->capacity);
+    capacity_max = std::max(capacity_max, pipe->capacity);
+    family->pipes_.push_back(*std::move(pipe));
+    new (family->counters(static_cast<int>(slot))) core::CounterPage;
+  }
+  core::FamilySettings settings;
+  settings.slots = slots;
+  settings.runs = kernel->runs ? 1 : 0;
+  settings.pipe_capacity = capacity_max;
+  settings.alert_bytes_max = options.alert_bytes_max;
+  settings.reassembly_bytes_max = options.reassembly_bytes_max;
+  settings.queued_bytes_per_peer_max = options.queued_bytes_per_peer_max;
+  settings.queued_bytes_max = options.queued_bytes_max;
+  family->roster_writer().Settle(settings);
+  return family;
+}
+
+std::vector<int> Family::outbox_fds() const {
+  std::vector<int> fds;
+  fds.reserve(pipes_.size());
+  for (const os::Pipe& pipe : pipes_) fds.push_back(pipe.write.get());
+  return fds;
+}
+
+void Family::EnterChild(int slot, bool keep_master_inbox) {
+  roster_.ForgetWritable();
+  for (int other = 0; other < slots(); ++other) {
+    if (other != slot && !(other == kMasterSlot && keep_master_inbox))
+      pipes_[static_cast<std::size_t>(other)].read.reset();
+  }
+  // A page that cannot be unmapped is only a courtesy that failed.
+  (void)counters_.KeepOnly(static_cast<std::size_t>(slot) * sizeof(core::CounterPage),
+                           sizeof(core::CounterPage));
+  counters_.CloseFd();
+  lifeline_.EnterChild(os::Lifeline::Descent::kDirect);
+}
+
+void Family::MakePrivate(int slot) {
+  if (kernel_.nowait) return;
+  (void)os::MakePrivate(pipes_[static_cast<std::size_t>(slot)].read, O_RDONLY);
+  for (os::Pipe& pipe : pipes_) (void)os::MakePrivate(pipe.write, O_WRONLY);
+}
+
+}  // namespace alertpipe::internal

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "master_state.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "child_side.h"
+#include "os/calls.h"
+
+namespace alertpipe {
+namespace {
+
+// A pipe is emptied by one read of more than its capacity; more reads are only needed where a
+// relative enlarged it.
+constexpr int kDrainReadsMax = 64;
+
+Peer PeerOf(int slot, const core::RosterWord& word) {
+  return {static_cast<pid_t>(word.pid), slot, word.generation};
+}
+
+}  // namespace
+
+Master::State::State(std::unique_ptr<internal::Family> created)
+    : shared(std::make_shared<Shared>(std::move(created))),
+      family(shared->family.get()),
+      places(static_cast<std::size_t>(family->slots())),
+      // Written here, so that no page of it has to be faulted in while a pipe is drained.
+      drain_buffer_(static_cast<std::size_t>(family->roster().settings().pipe_capacity) +
+                    core::kPacketBytesMax) {}
+
+Master::State::~State() = default;
+
+absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const MasterOptions& options) {
+  auto family = internal::Family::Create(options);
+  if (!family.ok()) return family.status();
+  std::shared_ptr<State> state(new State(*std::move(family)));
+  absl::StatusOr<os::ExitWatch> watch = os::ExitWatch::Create();
+  if (watch.ok()) {
+    state->watch_.emplace(*std::move(watch));
+  } else if (!absl::IsUnimplemented(watch.status())) {
+    return watch.status();
+  }
+
+  internal::Wiring wiring;
+  wiring.roster = state->family->roster();
+  wiring.self = {getpid(), kMasterSlot, 1};
+  wiring.page = state->family->counters(kMasterSlot);
+  wiring.page->Reset(1);
+  wiring.notices = &state->shared->board;
+  wiring.kernel = state->family->kernel();
+  wiring.inbox_fd = state->family->inbox_fd(kMasterSlot);
+  wiring.outbox_fds = state->family->outbox_fds();
+  wiring.keep = state->shared;
+  core::RosterWord self;
+  self.generation = 1;
+  self.pid = static_cast<std::uint32_t>(wiring.self.pid);
+  self.state = core::SlotState::kFree;  // no endpoint yet
+  state->family->roster_writer().Publish(kMasterSlot, self);
+  auto impl = internal::EndpointImpl::Create(std::move(wiring));
+  if (!impl.ok()) return impl.status();
+  state->impl = *std::move(impl);
+  return state;
+}
+
+// ---- The loop
+// -------------------------------------------------------------------------------------------------------
+
+absl::Status Master::State::Attach(uv_loop_s* loop, const AttachOptions& options) {
+  if (absl::Status status = impl->CheckOwner(); !status.ok()) return status;
+  if (absl::Status status = impl->Attach(loop, options); !status.ok()) return status;
+  const auto on_child = [this] { OnChildEvent(); };
+  int error = 0;
+  if (watch_.has_value()) {
+    error = watch_poll_.Init(loop, watch_->fd(), on_child);
+    if (error == 0) error = watch_poll_.Start(UV_READABLE);
+    if (error == 0) watch_poll_.SetRef(options.keep_loop_alive);
+  } else {
+    error = child_signal_.Start(loop, SIGCHLD, on_child);
+    if (error == 0) child_signal_.SetRef(options.keep_loop_alive);
+  }
+  if (error != 0) {
+    return absl::InternalError(
+        absl::StrCat("libuv cannot watch the workers: ", uv_strerror(error)));
+  }
+  impl->on_closed = [this] {
+    CloseHandles();
+    Announce(core::SlotState::kFree);
+  };
+  Announce(core::SlotState::kUp);
+  // Who died before the loop was there gave no signal to it.
+  Reap();
+  impl->Wake();
+  return absl::OkStatus();
+}
+
+void Master::State::OnChildEvent() noexcept {
+  if (!impl->in_owner()) return;
+  const std::shared_ptr<State> alive = shared_from_this();
+  Reap();
+  impl->Wake();
+  TellExits();
+}
+
+// ---- Life of a slot
+// -------------------------------------------------------------------------------------------------
+
+absl::StatusOr<Peer> Master::State::Start(int slot, WorkerMain main) {
+  Place& place = places[static_cast<std::size_t>(slot)];
+  place.main = std::move(main);
+  place.life.Start();
+  absl::Status status = Drive(slot);
+  impl->Wake();
+  if (!status.ok()) return status;
+  return PeerOf(slot, place.life.word());
+}
+
+absl::Status Master::State::Drive(int slot) {
+  using Step = core::SlotLife::Step;
+  core::SlotLife& life = places[static_cast<std::size_t>(slot)].life;
+  absl::Status status;
+  for (;;) {
+    switch (life.step()) {
+      case Step::kNone:
+        return status;
+      case Step::kPublishStarting:
+        family->counters(slot)->Reset(life.word().generation);
+        shared->board.StartReader(slot);
+        family->roster_writer().Publish(slot, life.word());
+        break;
+      case Step::kPublishUp:
+      case Step::kPublishDown:
+        family->roster_writer().Publish(slot, life.word());
+        break;
+      case Step::kFork:
+        if (absl::Status forked = Fork(slot); !forked.ok()) status = forked;
+        continue;
+      case Step::kTellJoined:
+        shared->board.Joined(slot, life.word().generation, life.word().pid);
+        impl->core().PeerJoined(slot, life.word().generation, life.word().pid);
+        impl->NoticesChanged();
+        break;
+      case Step::kReap:
+        places[static_cast<std::size_t>(slot)].exit = os::Reap(static_cast<pid_t>(life.word().pid));
+        if (watch_.has_value()) watch_->Remove(static_cast<uint64_t>(slot));
+        break;
+      case Step::kDrain:
+        Drain(slot);
+        break;
+      case Step::kTellDied:
+        shared->board.Died(slot, life.word().generation);
+        impl->core().PeerDied(slot, life.word().generation);
+        impl->NoticesChanged();
+        if (status.ok()) RecordExit(slot);
+        break;
+    }
+    life.Done();
+  }
+}
+
+void Master::State::Drain(int slot) {
+  Place& place = places[static_cast<std::size_t>(slot)];
+  place.drained = core::DrainCount();
+  const os::PipeIo io(family->kernel());
+  for (int reads = 0; reads < kDrainReadsMax; ++reads) {
+    const os::IoResult result =
+        io.Read(family->inbox_fd(slot), drain_buffer_.data(), drain_buffer_.size());
+    if (result.error != 0 || result.bytes == 0) break;
+    const core::DrainCount count = core::CountDrained(
+        std::string_view(drain_buffer_.data(), result.bytes), place.life.word().generation);
+    place.drained.alerts += count.alerts;
+    place.drained.stale += count.stale;
+    place.drained.damaged_bytes += count.damaged_bytes;
+    if (result.bytes < drain_buffer_.size()) break;
+  }
+  core::CounterPage& page = impl->core().page();
+  page.alerts_drained.Add(place.drained.alerts);
+  page.alerts_drained_stale.Add(place.drained.stale);
+  page.damaged_bytes.Add(place.drained.damaged_bytes);
+  place.last_stats = family->counters(slot)->Snapshot();
+}
+
+void Master::State::RecordExit(int slot) {
+  const Place& place = places[static_cast<std::size_t>(slot)];
+  WorkerExit exit;
+  exit.worker = PeerOf(slot, place.life.word());
+  exit.known = place.exit.known;
+  exit.exit_code = place.exit.code;
+  exit.signal = place.exit.signal;
+  exit.core_dumped = place.exit.core_dumped;
+  exit.alerts_drained = place.drained.alerts;
+  exits_.push_back(exit);
+}
+
+int Master::State::Reap() {
+  int found = 0;
+  const auto take = [&](int slot) {
+    core::SlotLife& life = places[static_cast<std::size_t>(slot)].life;
+    if (!life.running()) return;
+    const absl::StatusOr<bool> exited = os::HasExited(static_cast<pid_t>(life.word().pid));
+    if (!exited.ok() || !*exited) return;
+    life.Died();
+    (void)Drive(slot);
+    ++found;
+  };
+  for (int slot = 1; slot < family->slots(); ++slot) {
+    if (places[static_cast<std::size_t>(slot)].unwatched) take(slot);
+  }
+  if (!watch_.has_value()) return found;
+  uint64_t tags[64];
+  while (const size_t count = watch_->Exited(tags, std::size(tags))) {
+    const int before = found;
+    for (size_t i = 0; i < count; ++i) take(static_cast<int>(tags[i]));
+    if (found == before) break;
+  }
+  return found;
+}
+
+void Master::State::Shutdown() {
+  on_exit = nullptr;
+  impl->Shutdown();
+}
+
+void Master::State::Announce(core::SlotState state) {
+  core::RosterWord self = family->roster().Get(kMasterSlot);
+  self.state = state;
+  family->roster_writer().Publish(kMasterSlot, self);
+}
+
+void Master::State::CloseHandles() {
+  watch_poll_.Close();
+  child_signal_.Close();
+}
+
+void Master::State::TellExits() {
+  const std::shared_ptr<State> alive = shared_from_this();
+  while (!exits_.empty()) {
+    const WorkerExit exit = exits_.front();
+    exits_.pop_front();
+    const std::shared_ptr<ExitHook> hook = on_exit;
+    if (hook == nullptr) continue;
+    (*hook)(exit);
+  }
+}
+
+// ---- Fork
+// -----------------------------------------------------------------------------------------------------------
+
+// The signals that uv_signal handles of the attached loop watch: their handlers would report to the
+// master's loop from inside the worker.
+std::vector<int> Master::State::LoopSignals() const {
+  std::vector<int> signals;
+  if (impl->loop() == nullptr) return signals;
+  uv_walk(
+      impl->loop(),
+      [](uv_handle_t* handle, void* into) {
+        if (handle->type != UV_SIGNAL || uv_is_active(handle) == 0) return;
+        static_cast<std::vector<int>*>(into)->push_back(
+            reinterpret_cast<uv_signal_t*>(handle)->signum);
+      },
+      &signals);
+  return signals;
+}
+
+absl::Status Master::State::Fork(int slot) {
+  core::SlotLife& life = places[static_cast<std::size_t>(slot)].life;
+  sigset_t block;
+  sigemptyset(&block);
+  const std::vector<int> signals = LoopSignals();
+  for (const int number : signals) sigaddset(&block, number);
+  std::fflush(nullptr);
+  const os::ForkResult result = os::Fork(block);
+  if (result.pid == 0) {
+    os::ResetSignals(signals.data(), signals.size());
+    os::RestoreMask(result);
+    RunChild(slot);
+  }
+  if (result.pid < 0) {
+    life.ForkFailed();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot fork a worker for slot ", slot, ": ", std::strerror(result.error)));
+  }
+  life.Forked(static_cast<std::uint32_t>(result.pid));
+  Place& place = places[static_cast<std::size_t>(slot)];
+  place.unwatched =
+      !watch_.has_value() || !watch_->Add(result.pid, static_cast<uint64_t>(slot)).ok();
+  return absl::OkStatus();
+}
+
+// Descriptors that the master's loop watches get something harmless behind their number: a worker
+// that goes on with that loop after uv_loop_fork finds them, and epoll refuses descriptors that are
+// closed.
+void Master::State::NeutraliseLoop() {
+  const int harmless = os::calls().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (harmless < 0) return;
+  if (watch_.has_value()) os::calls().dup3(harmless, watch_->fd(), O_CLOEXEC);
+  os::calls().dup3(harmless, family->inbox_fd(kMasterSlot), O_CLOEXEC);
+  os::calls().close(harmless);
+}
+
+void Master::State::RunChild(int slot) noexcept {
+  Place& place = places[static_cast<std::size_t>(slot)];
+  const bool attached = impl->on_loop();
+  if (attached) NeutraliseLoop();
+  if (watch_.has_value()) watch_->EnterChild(attached);
+  family->EnterChild(slot, attached);
+  auto side = std::make_unique<internal::ChildSide>();
+  side->family = family;
+  side->self = {getpid(), slot, place.life.word().generation};
+  side->master_loop = impl->loop();
+  side->close_master_handles = [this] {
+    CloseHandles();
+    impl->CloseHandles();
+  };
+  const int code = place.main(Slot(std::move(side)));
+  if (const auto worker = internal::CurrentWorker().lock()) worker->Shutdown();
+  std::fflush(nullptr);
+  _exit(code);
+}
+
+}  // namespace alertpipe

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The master at work: drives each slot's life one step at a time, and lets the others know.
+#ifndef ALERTPIPE_MASTER_STATE_H_
+#define ALERTPIPE_MASTER_STATE_H_
+
+#include <alertpipe/master.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/inbox.h"
+#include "core/notice_board.h"
+#include "core/slot_life.h"
+#include "endpoint_impl.h"
+#include "family.h"
+#include "os/exit_watch.h"
+#include "os/process.h"
+#include "uv/handle.h"
+
+namespace alertpipe {
+
+class Master::State : public std::enable_shared_from_this<Master::State> {
+ public:
+  // What the endpoint refers to: it may outlive the master while a handler runs.
+  struct Shared {
+    explicit Shared(std::unique_ptr<internal::Family> created)
+        : family(std::move(created)), board(family->slots()) {}
+    std::unique_ptr<internal::Family> family;
+    core::NoticeBoard board;
+  };
+
+  // What the master knows of one slot.
+  struct Place {
+    core::SlotLife life;
+    WorkerMain main;
+    bool unwatched = false;  // no pidfd could be had: it is asked for whenever somebody else dies
+    std::optional<Stats> last_stats;
+    os::ExitStatus exit;
+    core::DrainCount drained;
+  };
+
+  static absl::StatusOr<std::shared_ptr<State>> Create(const MasterOptions& options);
+  ~State();
+
+  absl::Status Attach(uv_loop_s* loop, const AttachOptions& options);
+  absl::StatusOr<Peer> Start(int slot, WorkerMain main);
+  // Finds dead workers and takes them out. Returns how many.
+  int Reap();
+  void TellExits();
+  // As ~Master. The state may outlive it while a hook runs.
+  void Shutdown();
+
+  std::shared_ptr<Shared> shared;
+  internal::Family* family;  // shared's
+  std::shared_ptr<internal::EndpointImpl> impl;
+  std::vector<Place> places;  // by slot; that of the master is unused
+  std::shared_ptr<ExitHook> on_exit;
+
+ private:
+  explicit State(std::unique_ptr<internal::Family> created);
+
+  absl::Status Drive(int slot);
+  absl::Status Fork(int slot);
+  [[noreturn]] void RunChild(int slot) noexcept;
+  void Drain(int slot);
+  void RecordExit(int slot);
+  std::vector<int> LoopSignals() const;
+  void NeutraliseLoop();
+  void CloseHandles();
+  void Announce(core::SlotState state);
+  void OnChildEvent() noexcept;
+
+  std::optional<os::ExitWatch> watch_;
+  std::vector<char> drain_buffer_;
+  std::deque<WorkerExit> exits_;
+  uv::Poll watch_poll_;
+  uv::Signal child_signal_;
+};
+
+}  // namespace alertpipe
+
+#endif  // ALERTPIPE_MASTER_STATE_H_

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "uv/pump.h"
+
+#include <cstddef>
+
+namespace alertpipe::uv {
+
+int Pump::Start(int inbox_fd, int slots, bool keep_loop_alive) {
+  keep_alive_ = keep_loop_alive;
+  writable_.resize(static_cast<std::size_t>(slots));
+  int error = inbox_.Init(loop_, inbox_fd, [this] { client_->OnReadable(); });
+  if (error == 0) error = inbox_.Start(UV_READABLE);
+  if (error == 0) error = prepare_.Start(loop_, [this] { client_->OnTurnEnd(); });
+  if (error == 0) error = check_.Start(loop_, [this] { client_->OnTurnEnd(); });
+  if (error == 0) error = idle_.Init(loop_, [this] { client_->OnMoreWork(); });
+  if (error != 0) {
+    Close();
+    return error;
+  }
+  prepare_.SetRef(false);
+  check_.SetRef(false);
+  ApplyRef();
+  return 0;
+}
+
+void Pump::ApplyRef() {
+  inbox_.SetRef(keep_alive_);
+  idle_.SetRef(keep_alive_);
+  for (Poll& poll : writable_) {
+    if (poll.valid()) poll.SetRef(keep_alive_);
+  }
+}
+
+void Pump::KeepAlive() {
+  keep_alive_ = true;
+  ApplyRef();
+}
+
+int Pump::WatchLifeline(int fd, uint64_t check_ms) {
+  int error = lifeline_.Init(loop_, fd, [this] { client_->OnLifeline(); });
+  if (error == 0) error = lifeline_.Start(UV_READABLE | UV_DISCONNECT);
+  if (error == 0) lifeline_.SetRef(false);
+  if (error == 0 && check_ms != 0) {
+    error = lifeline_check_.Start(loop_, check_ms, check_ms, [this] { client_->OnLifeline(); });
+    if (error == 0) lifeline_check_.SetRef(false);
+  }
+  return error;
+}
+
+void Pump::ForgetLifeline() {
+  lifeline_.Close();
+  lifeline_check_.Close();
+}
+
+bool Pump::WaitWritable(int slot, int fd) {
+  Poll& poll = writable_[static_cast<std::size_t>(slot)];
+  if (!poll.valid()) {
+    const int error = poll.Init(loop_, fd, [this, slot] {
+      writable_[static_cast<std::size_t>(slot)].Stop();
+      client_->OnWritable(slot);
+    });
+    if (error != 0) return false;
+    poll.SetRef(keep_alive_);
+  }
+  return poll.Start(UV_WRITABLE) == 0;
+}
+
+void Pump::SetBusy(bool busy) {
+  if (busy == busy_) return;
+  busy_ = busy;
+  if (busy) {
+    idle_.Start();
+  } else {
+    idle_.Stop();
+  }
+}
+
+int Pump::StartDeadline(uint64_t milliseconds) {
+  return deadline_.Start(loop_, milliseconds, 0, [this] { client_->OnDeadline(); });
+}
+
+void Pump::Close() {
+  inbox_.Close();
+  prepare_.Close();
+  check_.Close();
+  idle_.Close();
+  deadline_.Close();
+  ForgetLifeline();
+  writable_.clear();
+}
+
+void Pump::Abandon() {
+  inbox_.Abandon();
+  prepare_.Abandon();
+  check_.Abandon();
+  idle_.Abandon();
+  deadline_.Abandon();
+  lifeline_.Abandon();
+  lifeline_check_.Abandon();
+  for (Poll& poll : writable_) poll.Abandon();
+}
+
+}  // namespace alertpipe::uv
