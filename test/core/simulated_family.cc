@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulated_family.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace alertpipe::core {
+
+// ---- The pipe
+
+std::size_t FakePipe::bytes() const {
+  std::size_t sum = 0;
+  for (const Page& page : pages_) sum += page.bytes.size() - page.read;
+  return sum;
+}
+
+std::size_t FakePipe::Write(const iovec* parts, int count) {
+  std::string bytes;
+  for (int i = 0; i < count; ++i) {
+    bytes.append(static_cast<const char*>(parts[i].iov_base), parts[i].iov_len);
+  }
+  return Write(bytes);
+}
+
+std::size_t FakePipe::Write(std::string_view bytes) {
+  if (refusals > 0) {
+    --refusals;
+    return 0;
+  }
+  std::size_t taken = 0;
+  const std::size_t odd = bytes.size() % kPageBytes;
+  if (odd > 0 && !pages_.empty() && pages_.back().end + odd <= kPageBytes) {
+    pages_.back().bytes.append(bytes.substr(0, odd));
+    pages_.back().end += odd;
+    taken = odd;
+  }
+  while (taken < bytes.size() && pages_.size() < pages_max_) {
+    const std::string_view piece = bytes.substr(taken, kPageBytes);
+    pages_.push_back({std::string(piece), 0, piece.size()});
+    taken += piece.size();
+  }
+  return taken;
+}
+
+std::size_t FakePipe::Read(char* to, std::size_t room) {
+  std::size_t read = 0;
+  while (read < room && !pages_.empty()) {
+    Page& page = pages_.front();
+    const std::size_t piece = std::min(room - read, page.bytes.size() - page.read);
+    std::memcpy(to + read, page.bytes.data() + page.read, piece);
+    read += piece;
+    page.read += piece;
+    if (page.read == page.bytes.size()) pages_.pop_front();
+  }
+  return read;
+}
+
+// ---- The family
+
+SimulatedFamily::SimulatedFamily(const FamilySettings& settings)
+    : roster_(settings), board_(static_cast<int>(settings.slots)) {
+  for (std::uint32_t slot = 0; slot < settings.slots; ++slot) {
+    members_.emplace_back(static_cast<std::size_t>(settings.pipe_capacity));
+  }
+  roster_.Publish(kMasterSlot, 1, SlotState::kUp, 100);
+  StartProcess(kMasterSlot, 1, 100);
+}
+
+std::unique_ptr<SimulatedFamily> SimulatedFamily::WithWorkers(FamilySettings settings) {
+  auto family = std::make_unique<SimulatedFamily>(settings);
+  for (int slot = 1; slot < family->slots(); ++slot) family->Respawn(slot);
+  family->Settle();
+  for (int slot = 0; slot < family->slots(); ++slot) family->Events(slot);
+  return family;
+}
+
+SimulatedFamily::~SimulatedFamily() = default;
+
+void SimulatedFamily::StartProcess(int slot, std::uint32_t generation, std::uint32_t pid) {
+  Member& member = members_[Index(slot)];
+  Peer self;
+  self.slot = slot;
+  self.generation = generation;
+  self.pid = static_cast<pid_t>(pid);
+  member.delivered.clear();
+  member.damage.clear();
+  member.page->Reset(generation);
+  member.core = std::make_unique<Endpoint>(roster_.roster(), self, member.page.get(),
+                                           slot == kMasterSlot ? &board_ : nullptr);
+  ASSERT_TRUE(member.core->inbox().Allocate());
+}
+
+// ---- Sending, as the facade does it
+
+struct SimulatedFamily::Payload {
+  std::string_view view;
+  SharedData* shared = nullptr;
+  bool owned = false;
+  bool copied = false;
+
+  Payload(std::string_view name, std::string_view data, Buffer* handed_over, Meter* meter)
+      : view(handed_over != nullptr ? handed_over->view() : data), owned(handed_over != nullptr) {
+    if (Content{name, view}.fits_packet()) return;
+    Buffer room;
+    if (!owned) room = Buffer::Allocate(view.size()).value();
+    shared = SharedData::Create(owned ? handed_over : &room, meter);
+    if (owned) view = shared->view();
+  }
+  Payload(const Payload&) = delete;
+  Payload& operator=(const Payload&) = delete;
+  ~Payload() {
+    if (shared != nullptr) shared->Release();
+  }
+};
+
+SendResult SimulatedFamily::Send(int from, const To& to, std::string_view name,
+                                 std::string_view data) {
+  if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
+  // The memory that the view names is the caller's and ends with the call.
+  auto lent = std::make_unique<std::string>(data);
+  Payload payload(name, *lent, nullptr, &at(from).meter());
+  SendResult result = Post(from, to, name, &payload);
+  std::fill(lent->begin(), lent->end(), '!');
+  return result;
+}
+
+SendResult SimulatedFamily::Send(int from, const To& to, std::string_view name, Buffer data) {
+  if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
+  Payload payload(name, {}, &data, &at(from).meter());
+  return Post(from, to, name, &payload);
+}
+
+SendResult SimulatedFamily::Post(int from, const To& to, std::string_view name, Payload* payload) {
+  int slot = -1;
+  if (absl::Status status = at(from).Resolve(to, &slot); !status.ok()) return status;
+  SendResult result = Queue(from, slot, name, payload, true);
+  SettleLent(from, slot, payload, false);
+  return result;
+}
+
+BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_view name,
+                                           std::string_view data) {
+  if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
+  auto lent = std::make_unique<std::string>(data);
+  Payload payload(name, *lent, nullptr, &at(from).meter());
+  std::vector<int> slots;
+  at(from).Select(scope, &slots);
+  BroadcastResult result;
+  for (const int slot : slots) {
+    const bool first_charge = payload.shared == nullptr || result.accepted == 0;
+    SendResult sent = Queue(from, slot, name, &payload, first_charge);
+    if (sent.ok()) {
+      ++result.accepted;
+      if (sent.outcome() == Outcome::kWritten) ++result.written;
+    } else {
+      const RosterWord word = roster().Get(slot);
+      result.refused.push_back({{static_cast<pid_t>(word.pid), slot, word.generation}, sent});
+    }
+  }
+  for (const int slot : slots) SettleLent(from, slot, &payload, true);
+  std::fill(lent->begin(), lent->end(), '!');
+  return result;
+}
+
+SendResult SimulatedFamily::Queue(int from, int slot, std::string_view name, Payload* payload,
+                                  bool first_charge) {
+  SharedData* held = payload->owned ? payload->shared : nullptr;
+  Admission admission =
+      at(from).Accept(slot, {name, payload->view}, held, payload->owned, first_charge);
+  if (!admission.status.ok()) {
+    at(from).CountRefused();
+    return std::move(admission.status);
+  }
+  if (admission.write_now) Write(from, slot, !admission.idle);
+  return SendResult(at(from).AllWritten(slot) ? Outcome::kWritten : Outcome::kQueued,
+                    admission.alert_id);
+}
+
+void SimulatedFamily::SettleLent(int from, int slot, Payload* payload, bool everything) {
+  Endpoint& core = at(from);
+  if (!core.NeedsLent(slot)) return;
+  const Bulk* bulk = core.Lent(slot);
+  const bool whole = everything || core.LentUntouched(slot);
+  if (!payload->copied) {
+    const std::size_t begin = whole ? 0 : bulk->at;
+    const std::size_t end = whole ? payload->view.size() : bulk->end;
+    std::memcpy(payload->shared->data() + begin, payload->view.data() + begin, end - begin);
+    payload->copied = whole;
+  }
+  core.SettleLent(slot, payload->shared, whole);
+}
+
+// ---- The loop
+
+void SimulatedFamily::Write(int from, int to, bool full_only) {
+  Endpoint& core = at(from);
+  iovec parts[Outbox::kPartsMax];
+  while (const int count = core.NextWrite(to, parts, full_only)) {
+    if (before_write) before_write(from, to);
+    const std::size_t taken = pipe(to).Write(parts, count);
+    if (taken == 0) {
+      core.Blocked(to);
+      return;
+    }
+    core.Wrote(to, taken);
+  }
+  if (core.HasOutput(to)) core.MarkDirty(to);
+}
+
+void SimulatedFamily::EndTurn(int slot) {
+  at(slot).BeginTurn();
+  std::vector<int> dirty;
+  at(slot).TakeDirty(&dirty);
+  for (const int to : dirty) Write(slot, to);
+}
+
+void SimulatedFamily::Pump(int slot) {
+  for (int to = 0; to < slots(); ++to) {
+    if (!at(slot).blocked(to)) continue;
+    at(slot).Unblocked(to);
+    if (at(slot).HasOutput(to)) at(slot).MarkDirty(to);
+  }
+  EndTurn(slot);
+}
+
+bool SimulatedFamily::Read(int slot) {
+  Inbox& inbox = at(slot).inbox();
+  const std::size_t bytes = pipe(slot).Read(inbox.space(), inbox.space_bytes());
+  inbox.Received(bytes);
+  Take(slot);
+  return bytes > 0;
+}
+
+void SimulatedFamily::Take(int slot) {
+  Member& member = members_[Index(slot)];
+  Arrival arrival;
+  for (;;) {
+    member.core->NextArrival(&arrival);
+    if (arrival.kind == Arrival::Kind::kNone) return;
+    if (arrival.kind == Arrival::Kind::kDamage) {
+      member.damage.push_back(arrival.damage);
+    } else if (on_alert) {
+      on_alert(slot, arrival);
+    } else {
+      member.delivered.push_back(
+          {arrival.sender, std::string(arrival.name), std::string(arrival.data)});
+    }
+  }
+}
+
+void SimulatedFamily::ReadAll(int slot) {
+  while (Read(slot)) {
+  }
+}
+
+std::vector<Delivery> SimulatedFamily::Deliver(int slot) {
+  ReadAll(slot);
+  return std::exchange(members_[Index(slot)].delivered, {});
+}
+
+std::vector<Told> SimulatedFamily::Events(int slot) {
+  std::vector<Told> told;
+  Event event;
+  while (at(slot).NextEvent(&event)) {
+    const Undelivered& undelivered = event.undelivered;
+    told.push_back({event.kind, event.peer, undelivered.alert_id, std::string(undelivered.name),
+                    std::string(undelivered.data), undelivered.has_name, undelivered.has_data,
+                    undelivered.reason});
+  }
+  return told;
+}
+
+std::vector<Damage> SimulatedFamily::TakeDamage(int slot) {
+  return std::exchange(members_[Index(slot)].damage, {});
+}
+
+void SimulatedFamily::Inject(int slot, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const std::size_t taken = pipe(slot).Write(bytes.substr(0, 4096));
+    ASSERT_GT(taken, 0u) << "the pipe is full";
+    bytes.remove_prefix(taken);
+  }
+}
+
+void SimulatedFamily::Settle() {
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (int slot = 0; slot < slots(); ++slot) {
+      if (!runs(slot)) continue;
+      Pump(slot);
+      moved = moved || at(slot).dirty();
+    }
+    for (int slot = 0; slot < slots(); ++slot) {
+      if (!runs(slot)) continue;
+      while (Read(slot)) moved = true;
+    }
+  }
+}
+
+// ---- Life and death, as the master drives it
+
+void SimulatedFamily::Respawn(int slot) {
+  BeginRespawn(slot);
+  while (Step(slot)) {
+  }
+}
+
+void SimulatedFamily::Kill(int slot) { members_[Index(slot)].core.reset(); }
+
+void SimulatedFamily::Bury(int slot) {
+  BeginBury(slot);
+  while (Step(slot)) {
+  }
+}
+
+bool SimulatedFamily::Step(int slot) {
+  using Step = SlotLife::Step;
+  Member& member = members_[Index(slot)];
+  const RosterWord word = member.life.word();
+  switch (member.life.step()) {
+    case Step::kNone:
+      return false;
+    case Step::kPublishStarting:
+      board_.StartReader(slot);
+      roster_.Publish(slot, word);
+      break;
+    case Step::kPublishUp:
+    case Step::kPublishDown:
+      roster_.Publish(slot, word);
+      break;
+    case Step::kFork:
+      if (std::exchange(fork_fails_, false)) {
+        member.life.ForkFailed();
+      } else {
+        StartProcess(slot, word.generation, next_pid_);
+        member.life.Forked(next_pid_++);
+      }
+      return true;
+    case Step::kTellJoined:
+      board_.Joined(slot, word.generation, word.pid);
+      at(kMasterSlot).PeerJoined(slot, word.generation, word.pid);
+      at(kMasterSlot).NoticesChanged();
+      break;
+    case Step::kReap:
+      break;
+    case Step::kDrain:
+      Drain(slot);
+      break;
+    case Step::kTellDied:
+      board_.Died(slot, word.generation);
+      at(kMasterSlot).PeerDied(slot, word.generation);
+      at(kMasterSlot).NoticesChanged();
+      break;
+  }
+  member.life.Done();
+  return true;
+}
+
+void SimulatedFamily::Drain(int slot) {
+  Member& member = members_[Index(slot)];
+  std::string bytes(static_cast<std::size_t>(roster().settings().pipe_capacity) + 4096, '\0');
+  bytes.resize(member.pipe.Read(bytes.data(), bytes.size()));
+  member.drained = CountDrained(bytes, member.life.word().generation);
+  EXPECT_TRUE(member.pipe.empty());
+}
+
+}  // namespace alertpipe::core

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A family in one process: core endpoints, a roster in private memory, and a byte queue for each pipe that follows the
+// kernel's rules. The fixture does what the facade and the master do around the core; a test says who sends, writes,
+// reads, dies and comes back, in any order. Nothing happens by itself: what a send may write within the call is
+// written, all else waits for EndTurn, Pump, Read or Settle.
+#ifndef ALERTPIPE_TEST_CORE_SIMULATED_FAMILY_H_
+#define ALERTPIPE_TEST_CORE_SIMULATED_FAMILY_H_
+
+#include <alertpipe/endpoint.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/counters.h"
+#include "core/endpoint.h"
+#include "core/inbox.h"
+#include "core/notice_board.h"
+#include "core/slot_life.h"
+#include "heap_roster.h"
+
+namespace alertpipe::core {
+
+// Capacity counts pages; a write of at most 4096 bytes goes in whole or not at all, a longer one page by page; the odd
+// bytes of a write go into the last page if they fit there.
+class FakePipe {
+ public:
+  explicit FakePipe(std::size_t capacity) : pages_max_(capacity / kPageBytes) {}
+
+  // Bytes taken; 0 stands for EAGAIN.
+  std::size_t Write(const iovec* parts, int count);
+  std::size_t Write(std::string_view bytes);
+  std::size_t Read(char* to, std::size_t room);
+  bool empty() const { return pages_.empty(); }
+  std::size_t bytes() const;
+
+  int refusals = 0;  // the next writes get EAGAIN, room or not
+
+ private:
+  static constexpr std::size_t kPageBytes = 4096;
+  struct Page {
+    std::string bytes;
+    std::size_t read = 0;
+    std::size_t end = 0;  // of what was ever in it: space that was read is not used again
+  };
+  std::size_t pages_max_;
+  std::deque<Page> pages_;
+};
+
+struct Delivery {
+  Peer sender;
+  std::string name;
+  std::string data;
+};
+
+// An Event with its texts.
+struct Told {
+  Event::Kind kind = Event::Kind::kDrained;
+  Peer peer;
+  std::uint64_t alert_id = 0;
+  std::string name;
+  std::string data;
+  bool has_name = false;
+  bool has_data = false;
+  UndeliveredReason reason = UndeliveredReason::kClosed;
+};
+
+class SimulatedFamily {
+ public:
+  // Slot 0 is the master, always alive and attached; the workers' slots are free.
+  explicit SimulatedFamily(const FamilySettings& settings);
+  // With live workers in all slots, and nothing left to tell about it.
+  static std::unique_ptr<SimulatedFamily> WithWorkers(FamilySettings settings);
+  ~SimulatedFamily();
+
+  int slots() const { return roster_.roster().slots(); }
+  Roster roster() const { return roster_.roster(); }
+  HeapRoster& roster_memory() { return roster_; }
+  bool runs(int slot) const { return members_[Index(slot)].core != nullptr; }
+  Endpoint& at(int slot) { return *members_[Index(slot)].core; }
+  Stats stats(int slot) { return at(slot).page().Snapshot(); }
+  FakePipe& pipe(int slot) { return members_[Index(slot)].pipe; }
+  Peer PeerIn(int slot) { return at(slot).self(); }
+
+  // ---- What an application does
+  SendResult Send(int from, const To& to, std::string_view name, std::string_view data = {});
+  SendResult Send(int from, const To& to, std::string_view name, Buffer data);
+  BroadcastResult Broadcast(int from, Scope scope, std::string_view name, std::string_view data);
+
+  // ---- What its loop does
+  void EndTurn(int slot);               // writes what the turn has left, blocked receivers excepted
+  void Pump(int slot);                  // every pipe is reported writable, then EndTurn
+  void Write(int from, int to, bool full_only = false);
+  bool Read(int slot);                  // one read and all that came with it; whether there was something
+  void ReadAll(int slot);               // until the pipe is empty
+  void Settle();                        // until nothing moves
+  // What has been delivered, told or found damaged since the last call. Deliver reads first.
+  std::vector<Delivery> Deliver(int slot);
+  std::vector<Told> Events(int slot);
+  std::vector<Damage> TakeDamage(int slot);
+  // Adds bytes to a pipe as a hostile relative can.
+  void Inject(int slot, std::string_view bytes);
+
+  // ---- Life and death
+  void Respawn(int slot);               // all steps
+  void Kill(int slot);                  // the process is gone; the master has not noticed
+  void Bury(int slot);                  // all steps of the master's reaction to the death
+  // The same step by step: Begin..., then Step until it returns false.
+  void BeginRespawn(int slot) { members_[Index(slot)].life.Start(); }
+  void BeginBury(int slot) { members_[Index(slot)].life.Died(); }
+  bool Step(int slot);
+  void FailNextFork() { fork_fails_ = true; }
+  const SlotLife& life(int slot) const { return members_[Index(slot)].life; }
+  const DrainCount& drained(int slot) const { return members_[Index(slot)].drained; }
+
+  // Called between a sender's look at the roster and its write.
+  std::function<void(int from, int to)> before_write;
+  // Called for each alert, instead of keeping it for Deliver.
+  std::function<void(int slot, const Arrival&)> on_alert;
+
+ private:
+  struct Payload;
+  struct Member {
+    explicit Member(std::size_t capacity)
+        : pipe(capacity), page(std::make_unique<CounterPage>()) {}
+    FakePipe pipe;
+    std::unique_ptr<CounterPage> page;
+    std::unique_ptr<Endpoint> core;
+    SlotLife life;
+    DrainCount drained;
+    std::vector<Delivery> delivered;
+    std::vector<Damage> damage;
+  };
+
+  static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
+  void StartProcess(int slot, std::uint32_t generation, std::uint32_t pid);
+  SendResult Post(int from, const To& to, std::string_view name, Payload* payload);
+  SendResult Queue(int from, int slot, std::string_view name, Payload* payload, bool first_charge);
+  void SettleLent(int from, int slot, Payload* payload, bool everything);
+  void Drain(int slot);
+  void Take(int slot);
+
+  HeapRoster roster_;
+  NoticeBoard board_;
+  std::vector<Member> members_;
+  std::uint32_t next_pid_ = 101;
+  bool fork_fails_ = false;
+};
+
+}  // namespace alertpipe::core
+
+#endif  // ALERTPIPE_TEST_CORE_SIMULATED_FAMILY_H_

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example in README.md is examples/hello.cc, which is built and run by the suite, to the letter.
+
+Run as: readme_test.py <repository>.
+"""
+
+import pathlib
+import re
+import sys
+import unittest
+
+EXAMPLE = re.compile(r'^<!-- example: hello -->\n```cpp\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+class ReadmeTest(unittest.TestCase):
+    maxDiff = None
+    root = pathlib.Path()
+
+    def test_example(self):
+        readme = (self.root / 'README.md').read_text(encoding='utf-8')
+        source = (self.root / 'examples' / 'hello.cc').read_text(encoding='utf-8')
+        shown = EXAMPLE.findall(readme)
+        self.assertEqual(1, len(shown), 'README.md has no example marked as hello')
+        self.assertIn('int main', source)
+        self.assertEqual(source, shown[0])
+
+
+if __name__ == '__main__':
+    ReadmeTest.root = pathlib.Path(sys.argv.pop(1))
+    unittest.main()
