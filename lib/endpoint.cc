@@ -151,7 +151,8 @@ std::vector<Peer> Endpoint::Workers() const {
 }
 
 Stats Endpoint::stats() const {
-  return impl_ == nullptr ? Stats() : impl_->core().page().Snapshot();
+  // The counters of the master are not mapped in its workers.
+  return impl_ == nullptr || !impl_->in_owner() ? Stats() : impl_->core().page().Snapshot();
 }
 
 Result Endpoint::Close(absl::Duration deadline, CloseHook done) {

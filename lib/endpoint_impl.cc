@@ -1,40 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "endpoint_impl.h"
 
-#include <cxxabi.h>
-
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <typeinfo>
 #include <utility>
 
-#include <absl/strings/escaping.h>
 #include <absl/strings/str_cat.h>
 
 #include "core/check.h"
-#include "os/clock.h"
 
 namespace alertpipe::internal {
 namespace {
 
 // What one receiver may take of a turn before the others, and the loop, get theirs.
 constexpr std::size_t kBytesPerFlushMax = 1048576;
-constexpr std::uint64_t kErrorLineIntervalNs = 1000000000;
-
-absl::string_view View(std::string_view text) {
-  return absl::string_view(text.data(), text.size());
-}
-
-// Hooks are called from libuv's C frames, through which no exception can pass: one that throws ends
-// the program. The copy of the pointer lets a hook replace itself.
-template <typename Hook, typename... Args>
-void CallHook(bool* handling, std::shared_ptr<Hook> hook, const Args&... args) noexcept {
-  if (hook == nullptr) return;
-  const bool outer = std::exchange(*handling, true);
-  (*hook)(args...);
-  *handling = outer;
-}
 
 }  // namespace
 
@@ -111,6 +90,12 @@ absl::Status EndpointImpl::Attach(uv_loop_t* loop, const AttachOptions& options)
   alerts_per_turn_max_ = options.alerts_per_turn_max;
   thread_ = std::this_thread::get_id();
   state_ = State::kOpen;
+  // A master may have notices that found a full pipe when there was no loop to wait for it.
+  for (int slot = 0; slot < core_.roster().slots(); ++slot) {
+    core_.Unblocked(slot);
+    if (core_.HasOutput(slot)) core_.MarkDirty(slot);
+  }
+  UpdateBusy();
   return absl::OkStatus();
 }
 
@@ -121,8 +106,7 @@ absl::Status EndpointImpl::WatchLifeline(int fd, uint64_t check_ms, std::functio
   return absl::InternalError(absl::StrCat("libuv cannot watch the master: ", uv_strerror(error)));
 }
 
-// ---- Checks
-// ---------------------------------------------------------------------------------------------------------
+// ---- Checks ----
 
 absl::Status EndpointImpl::CheckOwner() const {
   if (guard_.InOwner()) return absl::OkStatus();
@@ -159,23 +143,22 @@ absl::Status EndpointImpl::CheckHandlerName(std::string_view name) {
   return core_.CheckContent(name, 0);
 }
 
-// ---- Sending
-// --------------------------------------------------------------------------------------------------------
+// ---- Sending ----
 
 SendResult EndpointImpl::Send(const To& to, std::string_view name, std::string_view data,
                               Buffer* owned) {
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
-  int slot = -1;
+  core::Target target;
   absl::Status status = core_.CheckContent(name, owned != nullptr ? owned->size() : data.size());
-  if (status.ok()) status = core_.Resolve(to, &slot);
+  if (status.ok()) status = core_.Resolve(to, &target);
   Payload payload;
   if (status.ok()) status = payload.Prepare(name, data, owned, &core_.meter());
   if (!status.ok()) {
     core_.CountRefused();
     return status;
   }
-  SendResult result = Deliver(slot, name, &payload, true);
-  SettleLent(slot, &payload, false);
+  SendResult result = Deliver(target, name, &payload, true);
+  SettleLent(target.slot, &payload, false);
   UpdateBusy();
   return result;
 }
@@ -190,36 +173,37 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
     core_.CountRefused();
     return status;
   }
-  std::vector<int> slots;
-  core_.Select(scope, &slots);
+  std::vector<core::Target> targets;
+  core_.Select(scope, &targets);
   BroadcastResult result;
-  for (const int slot : slots) {
+  for (const core::Target& target : targets) {
     const bool first_charge = payload.shared == nullptr || result.accepted == 0;
-    SendResult sent = Deliver(slot, name, &payload, first_charge);
+    SendResult sent = Deliver(target, name, &payload, first_charge);
     if (sent.ok()) {
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
     } else {
-      const core::RosterWord word = core_.roster().Get(slot);
+      const core::RosterWord& word = target.word;
       result.refused.push_back(
-          {{static_cast<pid_t>(word.pid), slot, word.generation}, sent.status()});
+          {{static_cast<pid_t>(word.pid), target.slot, word.generation}, sent.status()});
     }
   }
-  for (const int slot : slots) SettleLent(slot, &payload, true);
+  for (const core::Target& target : targets) SettleLent(target.slot, &payload, true);
   UpdateBusy();
   return result;
 }
 
 // Queues for one receiver, and writes if that is due.
-SendResult EndpointImpl::Deliver(int slot, std::string_view name, Payload* payload,
-                                 bool first_charge) {
+SendResult EndpointImpl::Deliver(const core::Target& target, std::string_view name,
+                                 Payload* payload, bool first_charge) {
+  const int slot = target.slot;
   const core::Content content{name, payload->view};
   core::SharedData* held = payload->owned ? payload->shared : nullptr;
-  core::Admission admission = core_.Accept(slot, content, held, payload->owned, first_charge);
+  core::Admission admission = core_.Accept(target, content, held, payload->owned, first_charge);
   if (absl::IsResourceExhausted(admission.status) && !core_.AllWritten(slot)) {
     // The receiver may have read since its pipe was found full.
     FlushSlot(slot, false);
-    admission = core_.Accept(slot, content, held, payload->owned, first_charge);
+    admission = core_.Accept(target, content, held, payload->owned, first_charge);
   }
   if (!admission.status.ok()) {
     core_.CountRefused();
@@ -259,7 +243,10 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
     if (result.error != 0) {
       // EAGAIN: the pipe is full. Anything else (ENOMEM) is the kernel's shortage: wait as well.
       core_.Blocked(slot);
-      if (on_loop() && !pump_->WaitWritable(slot, fd)) core_.Unblocked(slot);
+      if (on_loop() && !pump_->WaitWritable(slot, fd)) {
+        core_.Unblocked(slot);
+        core_.MarkDirty(slot);
+      }
       return;
     }
     core_.Wrote(slot, result.bytes);
@@ -276,11 +263,15 @@ void EndpointImpl::FlushDirty() {
   for (const int slot : flushing_) FlushSlot(slot, false);
 }
 
-absl::Status EndpointImpl::Flush() {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+void EndpointImpl::FlushAll() {
   for (int slot = 0; slot < core_.roster().slots(); ++slot) {
     if (core_.HasOutput(slot)) FlushSlot(slot, false);
   }
+}
+
+absl::Status EndpointImpl::Flush() {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  FlushAll();
   UpdateBusy();
   return absl::OkStatus();
 }
@@ -289,225 +280,6 @@ std::vector<Peer> EndpointImpl::Workers() const {
   std::vector<Peer> workers;
   core_.Live(&workers);
   return workers;
-}
-
-// ---- The loop
-// -------------------------------------------------------------------------------------------------------
-
-void EndpointImpl::UpdateBusy() {
-  if (!on_loop()) return;
-  const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
-  pump_->SetBusy(core_.dirty() || core_.has_events() || core_.inbox().pending() || finished);
-}
-
-void EndpointImpl::OnWritable(int slot) {
-  if (!guard_.InOwner()) return;
-  core_.Unblocked(slot);
-  FlushSlot(slot, false);
-  UpdateBusy();
-}
-
-void EndpointImpl::OnTurnEnd() {
-  // A process that was forked from here may run a copy of the loop: it must not write or read in
-  // this one's name.
-  if (!guard_.InOwner()) return;
-  if (handling_) {
-    // A loop that runs inside a handler: writing is fine, calling the application is not.
-    FlushDirty();
-    return;
-  }
-  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
-  core_.BeginTurn();
-  FlushDirty();
-  if (core_.has_events()) TellEvents(false);
-  if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
-  UpdateBusy();
-}
-
-void EndpointImpl::OnMoreWork() {
-  if (!core_.inbox().pending() || handling_ || !guard_.InOwner()) return;
-  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
-  HandleArrivals();
-  UpdateBusy();
-}
-
-void EndpointImpl::OnReadable() {
-  if (handling_ || core_.inbox().pending() || !guard_.InOwner()) return;
-  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
-  ReadOnce();
-  HandleArrivals();
-  UpdateBusy();
-}
-
-void EndpointImpl::ReadOnce() {
-  if (!wiring_.kernel.nowait) os::RestoreNonBlocking(wiring_.inbox_fd);
-  core::Inbox& inbox = core_.inbox();
-  const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), inbox.space_bytes());
-  core_.page().reads.Add();
-  // An empty pipe is a packet boundary as well.
-  inbox.Received(result.error == 0 ? result.bytes : 0);
-}
-
-void EndpointImpl::HandleArrivals() {
-  core::Arrival arrival;
-  for (int handled = 0; handled < alerts_per_turn_max_; ++handled) {
-    core_.NextArrival(&arrival);
-    if (arrival.kind == core::Arrival::Kind::kNone) return;
-    if (arrival.kind == core::Arrival::Kind::kDamage) {
-      CallHook(&handling_, on_damage, arrival.damage);
-    } else {
-      HandleAlert(arrival);
-    }
-    if (state_ == State::kClosed) return;
-  }
-}
-
-void EndpointImpl::HandleAlert(const core::Arrival& arrival) {
-  Handler* handler = handlers_.Begin(arrival.name);
-  if (handler == nullptr) {
-    handlers_.End();
-    core_.page().alerts_unhandled.Add();
-    return;
-  }
-  core_.page().alerts_delivered.Add();
-  core_.page().bytes_delivered.Add(arrival.name.size() + arrival.data.size());
-  const std::shared_ptr<EndpointImpl> self = shared_from_this();
-  Alert alert(arrival.name, arrival.data, arrival.sender, arrival.collected, self);
-  handling_ = true;
-  try {
-    (*handler)(alert);
-  } catch (abi::__forced_unwind&) {
-    throw;  // a cancelled thread, not an error
-  } catch (...) {
-    core_.page().handler_errors.Add();
-    ReportHandlerError(arrival);
-  }
-  handling_ = false;
-  handlers_.End();
-}
-
-// Called inside the catch clause.
-void EndpointImpl::ReportHandlerError(const core::Arrival& arrival) {
-  if (on_handler_error != nullptr) {
-    CallHook(&handling_, on_handler_error,
-             HandlerError{arrival.sender, arrival.name, std::current_exception()});
-    return;
-  }
-  const std::uint64_t now = os::MonotonicNanos();
-  if (last_error_line_ns_ != 0 && now - last_error_line_ns_ < kErrorLineIntervalNs) return;
-  last_error_line_ns_ = now;
-  const std::type_info* type = abi::__cxa_current_exception_type();
-  const std::string name = absl::CHexEscape(View(arrival.name));
-  std::fprintf(stderr, "alertpipe: the handler for \"%s\" threw %s (handler_errors counts all)\n",
-               name.c_str(), type != nullptr ? type->name() : "an unknown exception");
-}
-
-void EndpointImpl::TellEvents(bool all) {
-  core::Event event;
-  for (int told = 0; (all || told < alerts_per_turn_max_) && core_.NextEvent(&event); ++told) {
-    Tell(event);
-    if (state_ == State::kClosed && !all) return;
-  }
-}
-
-void EndpointImpl::Tell(const core::Event& event) {
-  switch (event.kind) {
-    case core::Event::Kind::kUndelivered:
-      return CallHook(&handling_, on_undelivered, event.undelivered);
-    case core::Event::Kind::kDrained:
-      return CallHook(&handling_, on_drained, event.peer);
-    case core::Event::Kind::kJoined:
-      return CallHook(&handling_, on_joined, event.peer);
-    case core::Event::Kind::kLeft:
-      return CallHook(&handling_, on_left, event.peer);
-  }
-}
-
-void EndpointImpl::OnLifeline() {
-  if (!is_master_gone_ || !is_master_gone_()) return;
-  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
-  pump_->ForgetLifeline();
-  CallHook(&handling_, on_master_gone);
-}
-
-void EndpointImpl::NoticesChanged() {
-  core_.NoticesChanged();
-  if (on_loop()) {
-    UpdateBusy();
-  } else {
-    FlushDirty();
-  }
-}
-
-void EndpointImpl::ServiceDetached() {
-  for (int slot = 1; slot < core_.roster().slots(); ++slot) core_.Unblocked(slot);
-  core_.NoticesChanged();
-  FlushDirty();
-  TellEvents(true);
-}
-
-// ---- The end
-// --------------------------------------------------------------------------------------------------------
-
-absl::Status EndpointImpl::Close(absl::Duration deadline, Endpoint::CloseHook done) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
-  (void)Flush();
-  state_ = State::kClosing;
-  close_done_ = std::move(done);
-  undelivered_before_close_ = core_.page().alerts_undelivered.Get();
-  close_deadline_passed_ = deadline <= absl::ZeroDuration();
-  pump_->KeepAlive();
-  if (!close_deadline_passed_ && !core_.AllWritten() && deadline < absl::InfiniteDuration()) {
-    const auto milliseconds = static_cast<uint64_t>(
-        absl::ToInt64Milliseconds(absl::Ceil(deadline, absl::Milliseconds(1))));
-    if (pump_->StartDeadline(milliseconds) != 0) close_deadline_passed_ = true;
-  }
-  UpdateBusy();
-  return absl::OkStatus();
-}
-
-void EndpointImpl::OnDeadline() {
-  close_deadline_passed_ = true;
-  UpdateBusy();
-}
-
-void EndpointImpl::FinishClose() {
-  CloseReport report;
-  report.deadline_passed = !core_.AllWritten();
-  core_.FailAll(UndeliveredReason::kClosed);
-  state_ = State::kClosed;
-  CloseHandles();
-  if (on_closed) on_closed();
-  TellEvents(true);
-  report.undelivered_alerts = core_.page().alerts_undelivered.Get() - undelivered_before_close_;
-  if (close_done_)
-    CallHook(&handling_, std::make_shared<Endpoint::CloseHook>(std::move(close_done_)), report);
-}
-
-void EndpointImpl::CloseHandles() {
-  if (pump_.has_value()) pump_->Close();
-}
-
-void EndpointImpl::Shutdown() {
-  if (!guard_.InOwner()) {
-    if (pump_.has_value()) pump_->Abandon();
-    return;
-  }
-  if (state_ == State::kOpen) (void)Flush();
-  if (state_ == State::kOpen || state_ == State::kClosing) {
-    core_.FailAll(UndeliveredReason::kClosed);
-    state_ = State::kClosed;
-    CloseHandles();
-    if (on_closed) on_closed();
-    const std::shared_ptr<EndpointImpl> alive = shared_from_this();
-    TellEvents(true);
-  }
-  handlers_.Clear();
-  for (auto* hook : {&on_drained, &on_joined, &on_left}) hook->reset();
-  on_undelivered.reset();
-  on_handler_error.reset();
-  on_damage.reset();
-  on_master_gone.reset();
 }
 
 }  // namespace alertpipe::internal

@@ -53,6 +53,11 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   EndpointImpl& operator=(const EndpointImpl&) = delete;
 
   absl::Status Attach(uv_loop_t* loop, const AttachOptions& options);
+  // Undoes Attach, when what has to go with it failed.
+  void Detach() {
+    pump_->Close();
+    state_ = State::kDetached;
+  }
   // Calls `gone` once when `is_gone` says so; asked whenever `fd` is readable, and every `check_ms`
   // if not 0.
   absl::Status WatchLifeline(int fd, uint64_t check_ms, std::function<bool()> is_gone);
@@ -66,6 +71,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   absl::Status Close(absl::Duration deadline, Endpoint::CloseHook done);
   // As ~Endpoint.
   void Shutdown();
+  // As Shutdown, where the loop may be gone: what is left is written and told, handles stay.
+  void LastWords();
   std::vector<Peer> Workers() const;
 
   // kFailedPrecondition unless the endpoint is attached and open. Ends the program when called on a
@@ -120,18 +127,22 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void OnLifeline() override;
 
   struct Payload;
-  SendResult Deliver(int slot, std::string_view name, Payload* payload, bool first_charge);
+  SendResult Deliver(const core::Target& target, std::string_view name, Payload* payload,
+                     bool first_charge);
   void SettleLent(int slot, Payload* payload, bool everything);
   void FlushSlot(int slot, bool full_only);
   void FlushDirty();
   void ReadOnce();
-  void HandleArrivals();
-  void HandleAlert(const core::Arrival& arrival);
+  void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
+  void DiscardArrivals();
+  void HandleAlert(const core::Arrival& arrival, const std::shared_ptr<EndpointImpl>& self);
   void ReportHandlerError(const core::Arrival& arrival);
+  void FlushAll();
   void TellEvents(bool all);
   void Tell(const core::Event& event);
   void UpdateBusy();
   void FinishClose();
+  void EnterClosed();
 
   Wiring wiring_;
   os::ForkGuard guard_;
@@ -142,7 +153,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   State state_ = State::kDetached;
   std::optional<uv::Pump> pump_;
   int alerts_per_turn_max_ = 1;
-  bool handling_ = false;      // inside a handler or hook: a nested uv_run must not deliver
+  bool handling_ = false;  // inside a handler or hook: a nested uv_run must not deliver
+  bool telling_ = false;   // inside TellEvents
+  bool tell_all_ = false;
   std::vector<int> flushing_;  // reused
 
   std::function<bool()> is_master_gone_;

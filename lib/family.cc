@@ -18,6 +18,8 @@ namespace {
 // Descriptors besides the pipes: lifeline, exit watch, the memory files, a pidfd per worker is
 // counted by the caller.
 constexpr std::size_t kOtherDescriptors = 8;
+// More than any kernel grants; fcntl takes an int.
+constexpr std::size_t kPipeCapacityMax = std::size_t{1} << 30;
 
 absl::Status OutOfRange(const char* option, std::uint64_t low, std::uint64_t high,
                         absl::string_view value) {
@@ -29,10 +31,11 @@ absl::Status CheckOptions(const MasterOptions& options) {
   if (options.workers_max < 1 || options.workers_max > kWorkersMax) {
     return OutOfRange("workers_max", 1, kWorkersMax, absl::StrCat(options.workers_max));
   }
-  if (options.pipe_capacity != 0 && options.pipe_capacity < core::kPacketBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("MasterOptions::pipe_capacity must be 0 or at least ", core::kPacketBytesMax,
-                     ", was ", options.pipe_capacity));
+  if (options.pipe_capacity != 0 &&
+      (options.pipe_capacity < core::kPacketBytesMax || options.pipe_capacity > kPipeCapacityMax)) {
+    return absl::InvalidArgumentError(absl::StrCat("MasterOptions::pipe_capacity must be 0 or ",
+                                                   core::kPacketBytesMax, " to ", kPipeCapacityMax,
+                                                   ", was ", options.pipe_capacity));
   }
   if (options.alert_bytes_max > kDataBytesMax) {
     return OutOfRange("alert_bytes_max", 0, kDataBytesMax, absl::StrCat(options.alert_bytes_max));

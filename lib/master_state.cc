@@ -21,6 +21,8 @@ namespace {
 // A pipe is emptied by one read of more than its capacity; more reads are only needed where a
 // relative enlarged it.
 constexpr int kDrainReadsMax = 64;
+// How often a worker is asked for that could not be watched.
+constexpr uint64_t kAskEveryMs = 250;
 
 Peer PeerOf(int slot, const core::RosterWord& word) {
   return {static_cast<pid_t>(word.pid), slot, word.generation};
@@ -49,6 +51,11 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
     return watch.status();
   }
 
+  state->harmless_ = os::UniqueFd(os::calls().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!state->harmless_.valid()) {
+    return absl::ResourceExhaustedError(absl::StrCat("eventfd: ", std::strerror(errno)));
+  }
+
   internal::Wiring wiring;
   wiring.roster = state->family->roster();
   wiring.self = {getpid(), kMasterSlot, 1};
@@ -70,23 +77,14 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
   return state;
 }
 
-// ---- The loop
-// -------------------------------------------------------------------------------------------------------
+// ---- The loop ----
 
 absl::Status Master::State::Attach(uv_loop_s* loop, const AttachOptions& options) {
   if (absl::Status status = impl->CheckOwner(); !status.ok()) return status;
   if (absl::Status status = impl->Attach(loop, options); !status.ok()) return status;
-  const auto on_child = [this] { OnChildEvent(); };
-  int error = 0;
-  if (watch_.has_value()) {
-    error = watch_poll_.Init(loop, watch_->fd(), on_child);
-    if (error == 0) error = watch_poll_.Start(UV_READABLE);
-    if (error == 0) watch_poll_.SetRef(options.keep_loop_alive);
-  } else {
-    error = child_signal_.Start(loop, SIGCHLD, on_child);
-    if (error == 0) child_signal_.SetRef(options.keep_loop_alive);
-  }
-  if (error != 0) {
+  if (const int error = WatchChildren(loop, options.keep_loop_alive); error != 0) {
+    CloseHandles();
+    impl->Detach();
     return absl::InternalError(
         absl::StrCat("libuv cannot watch the workers: ", uv_strerror(error)));
   }
@@ -95,10 +93,34 @@ absl::Status Master::State::Attach(uv_loop_s* loop, const AttachOptions& options
     Announce(core::SlotState::kFree);
   };
   Announce(core::SlotState::kUp);
-  // Who died before the loop was there gave no signal to it.
-  Reap();
-  impl->Wake();
+  shared->board.StartReader(kMasterSlot);
+  // Who died before the loop was there gave no signal to it; a watch still shows it.
+  if (!watch_.has_value()) Ask();
+  for (const Place& place : places) {
+    if (place.unwatched) Ask();
+  }
   return absl::OkStatus();
+}
+
+int Master::State::WatchChildren(uv_loop_s* loop, bool keep_loop_alive) {
+  const auto on_child = [this] { OnChildEvent(); };
+  int error = 0;
+  if (watch_.has_value()) {
+    error = watch_poll_.Init(loop, watch_->fd(), on_child);
+    if (error == 0) error = watch_poll_.Start(UV_READABLE);
+    if (error == 0) watch_poll_.SetRef(keep_loop_alive);
+  } else {
+    error = child_signal_.Start(loop, SIGCHLD, on_child);
+    if (error == 0) child_signal_.SetRef(keep_loop_alive);
+  }
+  return error;
+}
+
+// Asks for workers that nothing watches: soon, and again for as long as there are any.
+void Master::State::Ask() {
+  if (!impl->on_loop() || asking_.valid()) return;
+  if (asking_.Start(impl->loop(), 0, kAskEveryMs, [this] { OnChildEvent(); }) == 0)
+    asking_.SetRef(false);
 }
 
 void Master::State::OnChildEvent() noexcept {
@@ -106,11 +128,14 @@ void Master::State::OnChildEvent() noexcept {
   const std::shared_ptr<State> alive = shared_from_this();
   Reap();
   impl->Wake();
+  bool unwatched = false;
+  for (const Place& place : places)
+    unwatched = unwatched || (place.unwatched && watch_.has_value());
+  if (!unwatched) asking_.Close();
   TellExits();
 }
 
-// ---- Life of a slot
-// -------------------------------------------------------------------------------------------------
+// ---- Life of a slot ----
 
 absl::StatusOr<Peer> Master::State::Start(int slot, WorkerMain main) {
   Place& place = places[static_cast<std::size_t>(slot)];
@@ -144,11 +169,14 @@ absl::Status Master::State::Drive(int slot) {
         continue;
       case Step::kTellJoined:
         shared->board.Joined(slot, life.word().generation, life.word().pid);
-        impl->core().PeerJoined(slot, life.word().generation, life.word().pid);
+        if (!impl->on_loop()) {
+          impl->core().PeerJoined(slot, life.word().generation, life.word().pid);
+        }
         impl->NoticesChanged();
         break;
       case Step::kReap:
         places[static_cast<std::size_t>(slot)].exit = os::Reap(static_cast<pid_t>(life.word().pid));
+        places[static_cast<std::size_t>(slot)].last_stats = family->counters(slot)->Snapshot();
         if (watch_.has_value()) watch_->Remove(static_cast<uint64_t>(slot));
         break;
       case Step::kDrain:
@@ -156,7 +184,8 @@ absl::Status Master::State::Drive(int slot) {
         break;
       case Step::kTellDied:
         shared->board.Died(slot, life.word().generation);
-        impl->core().PeerDied(slot, life.word().generation);
+        // On a loop the master reads its own notice, behind what the worker had sent to it.
+        if (!impl->on_loop()) impl->core().PeerDied(slot, life.word().generation);
         impl->NoticesChanged();
         if (status.ok()) RecordExit(slot);
         break;
@@ -169,6 +198,7 @@ void Master::State::Drain(int slot) {
   Place& place = places[static_cast<std::size_t>(slot)];
   place.drained = core::DrainCount();
   const os::PipeIo io(family->kernel());
+  if (!family->kernel().nowait) os::RestoreNonBlocking(family->inbox_fd(slot));
   for (int reads = 0; reads < kDrainReadsMax; ++reads) {
     const os::IoResult result =
         io.Read(family->inbox_fd(slot), drain_buffer_.data(), drain_buffer_.size());
@@ -184,7 +214,6 @@ void Master::State::Drain(int slot) {
   page.alerts_drained.Add(place.drained.alerts);
   page.alerts_drained_stale.Add(place.drained.stale);
   page.damaged_bytes.Add(place.drained.damaged_bytes);
-  place.last_stats = family->counters(slot)->Snapshot();
 }
 
 void Master::State::RecordExit(int slot) {
@@ -201,26 +230,28 @@ void Master::State::RecordExit(int slot) {
 
 int Master::State::Reap() {
   int found = 0;
-  const auto take = [&](int slot) {
-    core::SlotLife& life = places[static_cast<std::size_t>(slot)].life;
-    if (!life.running()) return;
-    const absl::StatusOr<bool> exited = os::HasExited(static_cast<pid_t>(life.word().pid));
-    if (!exited.ok() || !*exited) return;
-    life.Died();
-    (void)Drive(slot);
-    ++found;
-  };
   for (int slot = 1; slot < family->slots(); ++slot) {
-    if (places[static_cast<std::size_t>(slot)].unwatched) take(slot);
+    const Place& place = places[static_cast<std::size_t>(slot)];
+    if (!place.unwatched || !place.life.running()) continue;
+    const absl::StatusOr<bool> exited = os::HasExited(static_cast<pid_t>(place.life.word().pid));
+    if (exited.ok() && *exited) found += TakeOut(slot);
   }
   if (!watch_.has_value()) return found;
   uint64_t tags[64];
   while (const size_t count = watch_->Exited(tags, std::size(tags))) {
-    const int before = found;
-    for (size_t i = 0; i < count; ++i) take(static_cast<int>(tags[i]));
-    if (found == before) break;
+    for (size_t i = 0; i < count; ++i) found += TakeOut(static_cast<int>(tags[i]));
   }
   return found;
+}
+
+// The worker has ended. A pidfd is believed even if somebody else has reaped the process.
+int Master::State::TakeOut(int slot) {
+  Place& place = places[static_cast<std::size_t>(slot)];
+  if (!place.life.running()) return 0;
+  place.unwatched = false;
+  place.life.Died();
+  (void)Drive(slot);
+  return 1;
 }
 
 void Master::State::Shutdown() {
@@ -237,6 +268,7 @@ void Master::State::Announce(core::SlotState state) {
 void Master::State::CloseHandles() {
   watch_poll_.Close();
   child_signal_.Close();
+  asking_.Close();
 }
 
 void Master::State::TellExits() {
@@ -250,8 +282,7 @@ void Master::State::TellExits() {
   }
 }
 
-// ---- Fork
-// -----------------------------------------------------------------------------------------------------------
+// ---- Fork ----
 
 // The signals that uv_signal handles of the attached loop watch: their handlers would report to the
 // master's loop from inside the worker.
@@ -291,6 +322,7 @@ absl::Status Master::State::Fork(int slot) {
   Place& place = places[static_cast<std::size_t>(slot)];
   place.unwatched =
       !watch_.has_value() || !watch_->Add(result.pid, static_cast<uint64_t>(slot)).ok();
+  if (place.unwatched && watch_.has_value()) Ask();
   return absl::OkStatus();
 }
 
@@ -298,11 +330,8 @@ absl::Status Master::State::Fork(int slot) {
 // that goes on with that loop after uv_loop_fork finds them, and epoll refuses descriptors that are
 // closed.
 void Master::State::NeutraliseLoop() {
-  const int harmless = os::calls().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (harmless < 0) return;
-  if (watch_.has_value()) os::calls().dup3(harmless, watch_->fd(), O_CLOEXEC);
-  os::calls().dup3(harmless, family->inbox_fd(kMasterSlot), O_CLOEXEC);
-  os::calls().close(harmless);
+  if (watch_.has_value()) os::calls().dup3(harmless_.get(), watch_->fd(), O_CLOEXEC);
+  os::calls().dup3(harmless_.get(), family->inbox_fd(kMasterSlot), O_CLOEXEC);
 }
 
 void Master::State::RunChild(int slot) noexcept {
@@ -320,7 +349,8 @@ void Master::State::RunChild(int slot) noexcept {
     impl->CloseHandles();
   };
   const int code = place.main(Slot(std::move(side)));
-  if (const auto worker = internal::CurrentWorker().lock()) worker->Shutdown();
+  // Its loop may have been on the stack of `main`.
+  if (const auto worker = internal::CurrentWorker().lock()) worker->LastWords();
   std::fflush(nullptr);
   _exit(code);
 }

@@ -71,6 +71,9 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   void NeutraliseLoop();
   void CloseHandles();
   void Announce(core::SlotState state);
+  int WatchChildren(uv_loop_s* loop, bool keep_loop_alive);
+  void Ask();
+  int TakeOut(int slot);
   void OnChildEvent() noexcept;
 
   std::optional<os::ExitWatch> watch_;
@@ -78,6 +81,9 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   std::deque<WorkerExit> exits_;
   uv::Poll watch_poll_;
   uv::Signal child_signal_;
+  uv::Timer asking_;
+  os::UniqueFd
+      harmless_;  // what a child finds behind the numbers of descriptors that the loop watches
 };
 
 }  // namespace alertpipe

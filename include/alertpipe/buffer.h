@@ -21,7 +21,7 @@ namespace alertpipe {
 class ALERTPIPE_EXPORT Buffer {
  public:
   // Frees `data`; `context` is what Adopt was given. Called once, by whoever holds the Buffer last,
-  // on its thread.
+  // on its thread. It must not use an endpoint: the library may be in the middle of a send.
   using Release = void (*)(void* context, char* data, std::size_t size);
 
   Buffer() noexcept = default;

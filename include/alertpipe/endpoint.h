@@ -106,8 +106,7 @@ class ALERTPIPE_EXPORT Endpoint {
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
-  // ---- Send
-  // -------------------------------------------------------------------------------------------------------
+  // ---- Send ----
 
   // Sends one alert. Never blocks. `name` and `data` are copied before the call returns, as far as
   // they are not yet in the receiver's pipe. The first alert of a turn of the loop to an idle
@@ -146,8 +145,7 @@ class ALERTPIPE_EXPORT Endpoint {
   std::size_t QueuedBytes() const;
   std::size_t QueuedBytes(int slot) const;
 
-  // ---- Receive
-  // ----------------------------------------------------------------------------------------------------
+  // ---- Receive ----
 
   // Calls `handler` for alerts with that name, from the next alert on; replaces the name's handler
   // if it has one. A null handler removes it. kInvalidArgument when the name is too long. Legal
@@ -184,8 +182,7 @@ class ALERTPIPE_EXPORT Endpoint {
   // Called for bytes that made no sense: a hostile or broken relative. See SECURITY.md.
   void OnDamage(DamageHook hook);
 
-  // ---- Who is there
-  // -----------------------------------------------------------------------------------------------
+  // ---- Who is there ----
 
   // This endpoint's own incarnation.
   Peer self() const;
@@ -197,8 +194,7 @@ class ALERTPIPE_EXPORT Endpoint {
   // What this endpoint has counted since it was attached.
   Stats stats() const;
 
-  // ---- End
-  // --------------------------------------------------------------------------------------------------------
+  // ---- End ----
 
   // Stops accepting sends at once, goes on writing what is queued (and receiving) until all is
   // written or `deadline` has passed, calls OnUndelivered for the rest, then stops receiving and

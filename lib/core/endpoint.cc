@@ -10,16 +10,9 @@
 namespace alertpipe::core {
 namespace {
 
-// What an alert takes in a queue besides its name and data, at most.
-constexpr std::size_t kAlertOverhead = kRecordBytes + kRequestIdBytes + kTotalBytes;
 // Notices of rejected alerts that are kept for one sender. Each stands for more than 4 KiB that
 // were received from it, so only a sender that floods and does not read can get here.
 constexpr std::size_t kRejectsMax = 4096;
-
-std::string Describe(const Peer& peer) {
-  return absl::StrCat(peer.is_master() ? "the master" : "the worker", " in slot ", peer.slot,
-                      " (pid ", peer.pid, ", generation ", peer.generation, ")");
-}
 
 }  // namespace
 
@@ -59,232 +52,10 @@ Peer Endpoint::PeerAt(int slot, const RosterWord& word) const {
   return peer;
 }
 
-// ---- Who
-// ------------------------------------------------------------------------------------------------------------
-
-absl::Status Endpoint::Resolve(const To& to, int* slot) {
-  switch (to.kind()) {
-    case To::Kind::kPid:
-      return ResolvePid(to.pid(), slot);
-    case To::Kind::kSlot:
-      *slot = to.slot();
-      return ResolveSlot(to.slot());
-    case To::Kind::kAnyWorker:
-      return ResolveAny(slot);
-    case To::Kind::kPeer:
-      break;
-  }
-  *slot = to.slot();
-  if (!roster_.has(to.slot())) return ResolveSlot(to.slot());
-  const RosterWord word = roster_.Get(to.slot());
-  if (word.generation == to.generation() && word.lives() && !Gone(to.slot(), word))
-    return absl::OkStatus();
-  if (to.slot() == kMasterSlot) return ResolveSlot(kMasterSlot);
-  Peer peer;
-  peer.pid = to.pid();
-  peer.slot = to.slot();
-  peer.generation = to.generation();
-  return absl::UnavailableError(absl::StrCat(Describe(peer), " is dead"));
-}
-
-absl::Status Endpoint::ResolvePid(pid_t pid, int* slot) {
-  if (pid > 0) {
-    const auto wanted = static_cast<std::uint32_t>(pid);
-    *slot = pid == self_.pid ? self_.slot : roster_.Find(wanted);
-    if (*slot >= 0) return ResolveSlot(*slot);
-    for (int at = 0; at < roster_.slots(); ++at) {
-      const RosterWord word = roster_.Get(at);
-      if (word.pid == wanted) return *slot = at, ResolveSlot(at);
-      // A worker can be heard of before the master has put its pid into the roster.
-      if (word.pid == 0 && word.lives() && inbox_->LearnedPid(at, word.generation) == wanted) {
-        *slot = at;
-        return absl::OkStatus();
-      }
-    }
-  }
-  return absl::NotFoundError(absl::StrCat("no process of this family has pid ", pid));
-}
-
-absl::Status Endpoint::ResolveSlot(int slot) const {
-  if (!roster_.has(slot)) {
-    return absl::NotFoundError(absl::StrCat("there is no slot ", slot,
-                                            ": workers have the slots 1 to ", roster_.slots() - 1));
-  }
-  const RosterWord word = roster_.Get(slot);
-  if (word.takes_alerts() && !Gone(slot, word)) return absl::OkStatus();
-  if (slot == kMasterSlot && !word.lives()) {
-    return absl::UnavailableError(absl::StrCat("the master (pid ", word.pid,
-                                               ") is not attached to a loop and takes no alerts"));
-  }
-  if (word.state == SlotState::kFree) {
-    return absl::UnavailableError(absl::StrCat("slot ", slot, " has no worker yet"));
-  }
-  return absl::UnavailableError(
-      absl::StrCat(Describe(PeerAt(slot, word)),
-                   word.state == SlotState::kDraining ? " is being replaced" : " is dead"));
-}
-
-absl::Status Endpoint::ResolveAny(int* slot) {
-  int best = -1;
-  std::size_t best_bytes = 0;
-  const int workers = roster_.slots() - 1;
-  for (int i = 0; i < workers; ++i) {
-    const int at = 1 + (next_any_ - 1 + i) % workers;
-    const RosterWord word = roster_.Get(at);
-    if (at == self_.slot || !word.takes_alerts() || Gone(at, word)) continue;
-    const std::size_t bytes = queued_bytes(at);
-    if (best < 0 || bytes < best_bytes) {
-      best = at;
-      best_bytes = bytes;
-    }
-  }
-  if (best < 0) return absl::UnavailableError("there is no other live worker to choose from");
-  next_any_ = 1 + best % workers;
-  *slot = best;
-  return absl::OkStatus();
-}
-
-void Endpoint::Select(Scope scope, std::vector<int>* slots) const {
-  for (int slot = scope == Scope::kFamily ? kMasterSlot : 1; slot < roster_.slots(); ++slot) {
-    if (scope == Scope::kOthers && slot == self_.slot) continue;
-    const RosterWord word = roster_.Get(slot);
-    if (word.takes_alerts() && !Gone(slot, word)) slots->push_back(slot);
-  }
-}
-
-// ---- Accepting
-// ------------------------------------------------------------------------------------------------------
-
-absl::Status Endpoint::CheckContent(std::string_view name, std::size_t data_bytes) const {
-  if (name.size() > kNameBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("alert name length cannot exceed ",
-                                                   kNameBytesMax, " bytes, was ", name.size()));
-  }
-  const std::uint64_t limit = roster_.settings().alert_bytes_max;
-  if (data_bytes > limit) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("alert data length cannot exceed ", limit, " bytes",
-                     limit < kDataBytesMax ? " (alert_bytes_max)" : "", ", was ", data_bytes));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Endpoint::CheckCaps(const Box& box, int slot, std::size_t bytes, bool owned,
-                                 bool first_charge) const {
-  const FamilySettings& settings = roster_.settings();
-  if (!owned && bytes > std::min(settings.queued_bytes_per_peer_max, settings.queued_bytes_max)) {
-    const bool peer = settings.queued_bytes_per_peer_max <= settings.queued_bytes_max;
-    return absl::InvalidArgumentError(
-        absl::StrCat("an alert of ", bytes, " bytes exceeds ",
-                     peer ? "queued_bytes_per_peer_max" : "queued_bytes_max", ", which is ",
-                     peer ? settings.queued_bytes_per_peer_max : settings.queued_bytes_max,
-                     ": data of that size can only be handed over as a Buffer"));
-  }
-  const std::size_t queued = box.outbox.queued_bytes();
-  const std::uint64_t per_peer = settings.queued_bytes_per_peer_max;
-  if (queued + bytes > per_peer && !(owned && bytes > per_peer && queued == 0)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue for ", Describe(PeerAt(slot, roster_.Get(slot))),
-                     " is full: queued_bytes_per_peer_max is ", per_peer, " bytes, ", queued,
-                     " are queued, the alert needs ", bytes));
-  }
-  const std::size_t in_all = meter_.queued_bytes();
-  const std::uint64_t cap = settings.queued_bytes_max;
-  if (first_charge && in_all + bytes > cap && !(owned && bytes > cap && in_all == 0)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no room for an alert to ", Describe(PeerAt(slot, roster_.Get(slot))),
-                     ": queued_bytes_max is ", cap, " bytes, ", in_all,
-                     " are queued for all receivers, the alert needs ", bytes));
-  }
-  return absl::OkStatus();
-}
-
-void Endpoint::Readdress(Box* box, int slot, const RosterWord& word) {
-  if (box->outbox.generation() == word.generation) return;
-  if (!box->outbox.empty()) FailBack(box, slot, UndeliveredReason::kPeerDied);
-  PacketHeader header;
-  header.source_slot = static_cast<std::uint16_t>(self_.slot);
-  header.source_generation = self_.generation;
-  header.source_pid = static_cast<std::uint32_t>(self_.pid);
-  header.destination_generation = word.generation;
-  box->outbox.Address(header);
-  box->turn = 0;
-}
-
-Admission Endpoint::Accept(int slot, const Content& content, SharedData* shared, bool owned,
-                           bool first_charge) {
-  Admission admission;
-  admission.slot = slot;
-  Box& box = boxes_[Index(slot)];
-  Readdress(&box, slot, roster_.Get(slot));
-  const std::size_t bytes = content.name.size() + content.data.size() + kAlertOverhead;
-  admission.status = CheckCaps(box, slot, bytes, owned, first_charge);
-  if (admission.status.ok()) {
-    const std::uint64_t id = box.outbox.next_id();
-    const bool queued = content.fits_packet()
-                            ? box.outbox.AppendSmall(content, &pool_, &meter_)
-                            : box.outbox.AppendLarge(content, shared, &pool_, &meter_);
-    if (queued) {
-      admission.alert_id = id;
-    } else {
-      admission.status = absl::ResourceExhaustedError(absl::StrCat(
-          "no memory to queue an alert of ", content.data.size(), " bytes for slot ", slot));
-    }
-  }
-  if (!admission.status.ok()) {
-    if (absl::IsResourceExhausted(admission.status)) NoteRefused(&box, slot);
-    return admission;
-  }
-  page().alerts_accepted.Add();
-  page().bytes_accepted.Add(content.name.size() + content.data.size());
-  NoteQueue(&box);
-  admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
-  admission.write_now = !box.blocked && (admission.idle || box.outbox.has_full());
-  box.turn = turn_;
-  MarkDirty(slot);
-  return admission;
-}
-
-void Endpoint::Live(std::vector<Peer>* workers) const {
-  for (int slot = 1; slot < roster_.slots(); ++slot) {
-    const RosterWord word = roster_.Get(slot);
-    if (word.lives() && !Gone(slot, word))
-      workers->push_back(slot == self_.slot ? self_ : PeerAt(slot, word));
-  }
-}
-
-bool Endpoint::HasOutput(int slot) const {
-  const Box& box = boxes_[Index(slot)];
-  return !box.outbox.empty() || ControlPending(box, slot);
-}
-
-void Endpoint::MarkDirty(int slot) {
-  Box& box = boxes_[Index(slot)];
-  if (box.dirty || box.blocked) return;
-  box.dirty = true;
-  dirty_.push_back(slot);
-}
-
-void Endpoint::TakeDirty(std::vector<int>* slots) {
-  slots->swap(dirty_);
-  dirty_.clear();
-  for (const int slot : *slots) boxes_[Index(slot)].dirty = false;
-}
-
-void Endpoint::NoteQueue(Box* box) {
-  const bool waiting = !box->outbox.empty();
-  if (waiting != box->waiting) {
-    box->waiting = waiting;
-    waiting_ += waiting ? 1 : -1;
-  }
-}
-
-// ---- Writing
-// --------------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 bool Endpoint::ControlPending(const Box& box, int slot) const {
-  return !box.rejects.empty() ||
-         (notices_ != nullptr && slot != self_.slot && notices_->Pending(slot));
+  return !box.rejects.empty() || (notices_ != nullptr && notices_->Pending(slot));
 }
 
 std::size_t Endpoint::EncodeControl(Box* box, int slot) {
@@ -327,6 +98,7 @@ int Endpoint::NextWrite(int slot, iovec* parts, bool full_only) {
     }
     FailBack(&box, slot, UndeliveredReason::kPeerDied);
     if (!word.lives()) {
+      box.rejects.clear();
       // Its successor starts with a clean board.
       if (notices_ != nullptr) notices_->StartReader(slot);
       return 0;
@@ -366,7 +138,15 @@ void Endpoint::TellDrained(Box* box, int slot) {
     box->tell_drained = false;
     events_.push_back({{Event::Kind::kDrained, PeerAt(slot, roster_.Get(slot)), {}}, {}});
   }
-  if (!refused_in_all_ || meter_.queued_bytes() > roster_.settings().queued_bytes_max / 2) return;
+  TellRoom();
+}
+
+// The endpoint's cap may have room again, by writing or because what was queued has been given
+// back.
+void Endpoint::TellRoom() {
+  const std::size_t queued = meter_.queued_bytes();
+  if (!refused_in_all_ || queued > roster_.settings().queued_bytes_max / 2) return;
+  if (queued >= refused_at_bytes_) return;
   refused_in_all_ = false;
   for (int at = 0; at < roster_.slots(); ++at) {
     Box& other = boxes_[Index(at)];
@@ -377,14 +157,12 @@ void Endpoint::TellDrained(Box* box, int slot) {
 }
 
 // A refused sender is told when trying again makes sense: when the receiver's queue is empty, or,
-// if it was empty all along, when the endpoint has room.
-void Endpoint::NoteRefused(Box* box, int slot) {
-  if (!box->outbox.empty() || meter_.queued_bytes() > roster_.settings().queued_bytes_max / 2) {
-    box->tell_drained = true;
-    if (box->outbox.empty()) refused_in_all_ = true;
-    return;
-  }
-  events_.push_back({{Event::Kind::kDrained, PeerAt(slot, roster_.Get(slot)), {}}, {}});
+// if it was empty all along, when the endpoint has room that it did not have then.
+void Endpoint::NoteRefused(Box* box) {
+  box->tell_drained = true;
+  if (!box->outbox.empty()) return;
+  refused_in_all_ = true;
+  refused_at_bytes_ = meter_.queued_bytes();
 }
 
 void Endpoint::Blocked(int slot) {
@@ -398,28 +176,15 @@ void Endpoint::Blocked(int slot) {
 
 void Endpoint::Unblocked(int slot) { boxes_[Index(slot)].blocked = false; }
 
-// ---- Reading
-// --------------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 void Endpoint::NextArrival(Arrival* arrival) {
-  for (;;) {
-    inbox_->Next(arrival);
-    switch (arrival->kind) {
-      case Arrival::Kind::kNone:
-      case Arrival::Kind::kAlert:
-      case Arrival::Kind::kDamage:
-        return;
-      case Arrival::Kind::kReject:
-        SendReject(*arrival);
-        continue;
-      case Arrival::Kind::kControl:
-        if (HandleControl(*arrival)) continue;
-        page().damaged_records.Add();
-        arrival->kind = Arrival::Kind::kDamage;
-        arrival->damage = {Damage::Kind::kRecord, 0, arrival->sender.slot};
-        return;
-    }
-  }
+  inbox_->Next(arrival);
+  if (arrival->kind == Arrival::Kind::kReject) SendReject(*arrival);
+  if (arrival->kind != Arrival::Kind::kControl || HandleControl(*arrival)) return;
+  page().damaged_records.Add();
+  arrival->kind = Arrival::Kind::kDamage;
+  arrival->damage = {Damage::Kind::kRecord, 0, arrival->sender.slot};
 }
 
 void Endpoint::SendReject(const Arrival& arrival) {
@@ -471,14 +236,18 @@ bool Endpoint::HandleControl(const Arrival& arrival) {
 bool Endpoint::HandleReject(const Arrival& arrival) {
   RejectBody body;
   if (!body.Decode(arrival.record.data)) return false;
-  const Outbox& outbox = boxes_[Index(arrival.sender.slot)].outbox;
+  Box& box = boxes_[Index(arrival.sender.slot)];
+  const Outbox& outbox = box.outbox;
+  // About a queue that is gone: what was in it has been given back, or its receiver is dead.
+  if (arrival.sender.generation < outbox.generation()) return true;
+  // Rejects come in the order of the alerts, once each, and only for what has begun to leave. So
+  // no flood of forged ones can cost more than the alerts that were sent.
+  const bool in_turn = body.alert_id > box.rejected_id && body.alert_id < outbox.sequence_written();
   const bool known_reason =
       body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverFull) ||
       body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverMemory);
-  if (outbox.generation() != arrival.sender.generation || body.alert_id == 0 ||
-      body.alert_id >= outbox.next_id() || !known_reason) {
-    return false;
-  }
+  if (outbox.generation() != arrival.sender.generation || !in_turn || !known_reason) return false;
+  box.rejected_id = body.alert_id;
   QueuedEvent queued;
   queued.name = std::string(arrival.record.name);
   queued.event.kind = Event::Kind::kUndelivered;
@@ -491,8 +260,7 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   return true;
 }
 
-// ---- Life
-// -----------------------------------------------------------------------------------------------------------
+// ---- Life ----
 
 void Endpoint::PeerDied(int slot, std::uint32_t generation) {
   Box& box = boxes_[Index(slot)];
@@ -524,13 +292,15 @@ void Endpoint::PeerGone(int slot) {
 }
 
 void Endpoint::NoticesChanged() {
-  for (int slot = 1; slot < roster_.slots(); ++slot) {
+  // The master on a loop is told through its own pipe as well: what a dead worker has sent to it
+  // comes first there.
+  for (int slot = 0; slot < roster_.slots(); ++slot) {
     if (roster_.Get(slot).lives() && notices_->Pending(slot)) MarkDirty(slot);
   }
 }
 
 void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
-  box->rejects.clear();
+  if (box->rejects_generation <= box->outbox.generation()) box->rejects.clear();
   box->blocked = false;
   box->tell_drained = false;
   if (box->outbox.empty()) return;
@@ -540,12 +310,16 @@ void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
   peer.slot = slot;
   if (peer.generation != box->outbox.generation()) peer.pid = 0;
   peer.generation = box->outbox.generation();
-  failures_.push_back({peer, reason, box->outbox.Fail(&meter_)});
+  failures_.push_back({peer, reason, box->rejected_id, box->outbox.Fail(&meter_)});
   NoteQueue(box);
+  TellRoom();
 }
 
 void Endpoint::FailAll(UndeliveredReason reason) {
-  for (int slot = 0; slot < roster_.slots(); ++slot) FailBack(&boxes_[Index(slot)], slot, reason);
+  for (int slot = 0; slot < roster_.slots(); ++slot) {
+    boxes_[Index(slot)].rejects.clear();
+    FailBack(&boxes_[Index(slot)], slot, reason);
+  }
 }
 
 bool Endpoint::NextEvent(Event* event) {
@@ -563,14 +337,19 @@ bool Endpoint::NextEvent(Event* event) {
     if (reading_ == nullptr) {
       reading_peer_ = failures_.front().peer;
       reading_reason_ = failures_.front().reason;
+      reading_rejected_id_ = failures_.front().rejected_id;
       reading_ = std::make_unique<UndeliveredReader>(failures_.front().run, &pool_);
       failures_.pop_front();
     }
     UndeliveredReader::Item item;
     if (!reading_->Next(&item)) {
       reading_.reset();
+      TellRoom();
+      if (!events_.empty()) return NextEvent(event);
       continue;
     }
+    // The receiver has rejected it before all of it had left.
+    if (item.alert_id == reading_rejected_id_) continue;
     page().alerts_undelivered.Add();
     event->kind = Event::Kind::kUndelivered;
     event->peer = reading_peer_;

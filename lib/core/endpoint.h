@@ -50,10 +50,15 @@ struct Event {
 // What became of a send.
 struct Admission {
   absl::Status status;
-  int slot = -1;
   std::uint64_t alert_id = 0;
   bool write_now = false;  // write within the call: the receiver is idle, or a packet is full
   bool idle = false;       // nothing else of this turn is there to share a packet with
+};
+
+// A receiver, as the roster named it when the send began.
+struct Target {
+  int slot = -1;
+  RosterWord word;
 };
 
 class Endpoint {
@@ -70,22 +75,21 @@ class Endpoint {
   CounterPage& page() { return meter_.page(); }
   Meter& meter() { return meter_; }
 
-  // ---- Sending
-  // ----------------------------------------------------------------------------------------------------
+  // ---- Sending ----
 
   // Checks what does not depend on the receiver.
   absl::Status CheckContent(std::string_view name, std::size_t data_bytes) const;
-  // Finds the slot of a receiver that can be sent to now.
-  absl::Status Resolve(const To& to, int* slot);
-  // The slots that a broadcast goes to.
-  void Select(Scope scope, std::vector<int>* slots) const;
+  // Finds a receiver that can be sent to now.
+  absl::Status Resolve(const To& to, Target* target);
+  // Those that a broadcast goes to.
+  void Select(Scope scope, std::vector<Target>* targets) const;
 
-  // Queues an alert for `slot`, which Resolve or Select named. `shared` holds the data of one that
-  // does not fit into a packet; with null the view is only lent, and SettleLent must follow before
-  // it ends. `owned`: the data was handed over, so it may exceed a cap if the queue is empty.
-  // `first_charge`: counts against the cap of the endpoint (false for the further receivers of a
-  // broadcast).
-  Admission Accept(int slot, const Content& content, SharedData* shared, bool owned,
+  // Queues an alert for `target`, which Resolve or Select named. `shared` holds the data of one
+  // that does not fit into a packet; with null the view is only lent, and SettleLent must follow
+  // before it ends. `owned`: the data was handed over, so it may exceed a cap if the queue is
+  // empty. `first_charge`: counts against the cap of the endpoint (false for the further receivers
+  // of a broadcast).
+  Admission Accept(const Target& target, const Content& content, SharedData* shared, bool owned,
                    bool first_charge);
   // Whether what was accepted for `slot` still needs the lent view.
   bool NeedsLent(int slot) const { return boxes_[Index(slot)].outbox.lent() != nullptr; }
@@ -106,8 +110,7 @@ class Endpoint {
   // Changes whenever what was queued for `slot` is given back.
   std::uint64_t failures(int slot) const { return boxes_[Index(slot)].failures; }
 
-  // ---- Writing
-  // ----------------------------------------------------------------------------------------------------
+  // ---- Writing ----
 
   // A turn of the loop begins.
   void BeginTurn() { ++turn_; }
@@ -129,16 +132,14 @@ class Endpoint {
   // Nobody can read that pipe any more (EPIPE, after the master's death).
   void PeerGone(int slot);
 
-  // ---- Reading
-  // ----------------------------------------------------------------------------------------------------
+  // ---- Reading ----
 
   Inbox& inbox() { return *inbox_; }
   // The next arrival that is of interest outside: an alert (kAlert), damage (kDamage) or nothing
   // (kNone).
   void NextArrival(Arrival* arrival);
 
-  // ---- Life
-  // -------------------------------------------------------------------------------------------------------
+  // ---- Life ----
 
   // The live workers, in the order of their slots.
   void Live(std::vector<Peer>* workers) const;
@@ -173,6 +174,7 @@ class Endpoint {
     Peer peer;
     std::uint32_t gone_generation = 0;  // found dead by writing, when no master is left to say so
     std::uint64_t failures = 0;         // how often everything queued has been given back
+    std::uint64_t rejected_id = 0;      // the last of our alerts that the receiver has rejected
     std::uint32_t rejects_generation = 0;
     std::deque<Reject> rejects;  // to be sent back
   };
@@ -180,6 +182,7 @@ class Endpoint {
   struct Failure {
     Peer peer;
     UndeliveredReason reason;
+    std::uint64_t rejected_id;
     FailedRun run;
   };
 
@@ -189,20 +192,21 @@ class Endpoint {
   };
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
-  absl::Status ResolvePid(pid_t pid, int* slot);
-  absl::Status ResolveSlot(int slot) const;
-  absl::Status ResolveAny(int* slot);
+  absl::Status ResolvePid(pid_t pid, Target* target);
+  absl::Status ResolveAny(Target* target);
+  absl::Status Judge(const Target& target) const;
   Peer PeerAt(int slot, const RosterWord& word) const;
   bool Gone(int slot, const RosterWord& word) const {
     const std::uint32_t gone = boxes_[Index(slot)].gone_generation;
     return gone != 0 && gone >= word.generation;
   }
   void Readdress(Box* box, int slot, const RosterWord& word);
-  absl::Status CheckCaps(const Box& box, int slot, std::size_t bytes, bool owned,
+  absl::Status CheckCaps(const Target& target, std::size_t bytes, bool owned,
                          bool first_charge) const;
   void NoteQueue(Box* box);
   void TellDrained(Box* box, int slot);
-  void NoteRefused(Box* box, int slot);
+  void TellRoom();
+  void NoteRefused(Box* box);
   bool ControlPending(const Box& box, int slot) const;
   std::size_t EncodeControl(Box* box, int slot);
   void FailBack(Box* box, int slot, UndeliveredReason reason);
@@ -220,8 +224,10 @@ class Endpoint {
 
   std::vector<int> dirty_;
   std::uint64_t turn_ = 1;
-  int waiting_ = 0;   // boxes with something queued or to be told
-  int next_any_ = 1;  // where ResolveAny starts among equals
+  int waiting_ = 0;                   // boxes with something queued or to be told
+  std::size_t refused_at_bytes_ = 0;  // what was queued then
+  int pid_hint_ = 0;  // where ResolvePid looks first
+  int next_any_ = 1;                  // where ResolveAny starts among equals
   bool refused_in_all_ =
       false;  // somebody was refused for the endpoint's cap while its own queue was empty
 
@@ -237,6 +243,7 @@ class Endpoint {
   std::unique_ptr<UndeliveredReader> reading_;
   Peer reading_peer_;
   UndeliveredReason reading_reason_ = UndeliveredReason::kPeerDied;
+  std::uint64_t reading_rejected_id_ = 0;
 };
 
 }  // namespace alertpipe::core

@@ -14,7 +14,7 @@ namespace {
 // only claims a length.
 constexpr std::size_t kFirstBlockBytes = 16384;
 // The largest block that is kept for the next alert of the same sender.
-constexpr std::size_t kKeptBlockBytes = 262144;
+constexpr std::size_t kKeptBlockBytes = kFirstBlockBytes;
 constexpr std::size_t kPageBytes = 4096;
 
 void ReleaseGrown(void* context, char* data, std::size_t) {

@@ -46,9 +46,8 @@ bool Inbox::Allocate() {
 void Inbox::Received(std::size_t bytes) {
   boundary_ = bytes < space_bytes();
   needs_more_ = false;
+  if (bytes == 0) discarding_ = false;
   end_ += bytes;
-  // An empty pipe is a boundary as well, and leaves nothing to discard.
-  if (boundary_ && begin_ == end_) discarding_ = false;
 }
 
 Peer Inbox::CurrentSender() const {

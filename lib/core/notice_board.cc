@@ -16,15 +16,21 @@ struct Notice {
 
 }  // namespace
 
+std::uint64_t NoticeBoard::Tick(int about) {
+  std::uint64_t& told = told_[static_cast<std::size_t>(about)];
+  if (told == now_) ++told;
+  return ++now_;
+}
+
 void NoticeBoard::Died(int slot, std::uint32_t generation) {
   Change& change = changes_[static_cast<std::size_t>(slot)];
-  change.died_at = ++now_;
+  change.died_at = Tick(slot);
   change.died_generation = generation;
 }
 
 void NoticeBoard::Joined(int slot, std::uint32_t generation, std::uint32_t pid) {
   Change& change = changes_[static_cast<std::size_t>(slot)];
-  change.joined_at = ++now_;
+  change.joined_at = Tick(slot);
   change.joined_generation = generation;
   change.joined_pid = pid;
 }

@@ -31,6 +31,9 @@ class NoticeBoard {
   void Told(int reader, std::uint64_t cursor) { told_[static_cast<std::size_t>(reader)] = cursor; }
 
  private:
+  // The time of a change about `about`, who need not be told of it.
+  std::uint64_t Tick(int about);
+
   struct Change {
     std::uint64_t died_at = 0;
     std::uint32_t died_generation = 0;

@@ -55,14 +55,23 @@ void Pump::ForgetLifeline() {
 bool Pump::WaitWritable(int slot, int fd) {
   Poll& poll = writable_[static_cast<std::size_t>(slot)];
   if (!poll.valid()) {
-    const int error = poll.Init(loop_, fd, [this, slot] {
-      writable_[static_cast<std::size_t>(slot)].Stop();
-      client_->OnWritable(slot);
-    });
+    const int error = poll.Init(loop_, fd, [this, slot] { client_->OnWritable(slot); });
     if (error != 0) return false;
     poll.SetRef(keep_alive_);
   }
   return poll.Start(UV_WRITABLE) == 0;
+}
+
+void Pump::StopWritable(int slot) { writable_[static_cast<std::size_t>(slot)].Stop(); }
+
+void Pump::PauseInbox(bool paused) {
+  if (paused == paused_) return;
+  paused_ = paused;
+  if (paused) {
+    inbox_.Stop();
+  } else {
+    inbox_.Start(UV_READABLE);
+  }
 }
 
 void Pump::SetBusy(bool busy) {

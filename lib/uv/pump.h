@@ -47,8 +47,11 @@ class Pump {
   int WatchLifeline(int fd, uint64_t check_ms);
   void ForgetLifeline();
 
-  // Calls OnWritable(slot) once `fd` can be written. False when libuv refuses.
+  // Stops and starts listening to the inbox.
+  void PauseInbox(bool paused);
+  // Calls OnWritable(slot) while `fd` can be written, until StopWritable. False when libuv refuses.
   bool WaitWritable(int slot, int fd);
+  void StopWritable(int slot);
   // Whether the loop should call OnMoreWork in its next turn instead of waiting.
   void SetBusy(bool busy);
   int StartDeadline(uint64_t milliseconds);
@@ -69,6 +72,7 @@ class Pump {
   PumpClient* client_;
   bool keep_alive_ = true;
   bool busy_ = false;
+  bool paused_ = false;
   Poll inbox_;
   Prepare prepare_;
   Check check_;

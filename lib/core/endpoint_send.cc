@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The sending half of an endpoint: who is meant, whether it fits, and the way into the outbox. The
+// roster word is read once per send: what Resolve has judged is what Accept addresses, so a slot
+// that is replaced between the two cannot make an alert reach the successor.
+#include <absl/strings/str_cat.h>
+
+#include <algorithm>
+
+#include "core/describe.h"
+#include "core/endpoint.h"
+
+namespace alertpipe::core {
+namespace {
+
+// What an alert takes in a queue besides its name and data, at most.
+constexpr std::size_t kAlertOverhead = kRecordBytes + kRequestIdBytes + kTotalBytes;
+
+}  // namespace
+
+// ---- Who ----
+
+absl::Status Endpoint::Resolve(const To& to, Target* target) {
+  switch (to.kind()) {
+    case To::Kind::kPid:
+      return ResolvePid(to.pid(), target);
+    case To::Kind::kAnyWorker:
+      return ResolveAny(target);
+    case To::Kind::kSlot:
+    case To::Kind::kPeer:
+      break;
+  }
+  if (!roster_.has(to.slot())) {
+    return absl::NotFoundError(absl::StrCat("there is no slot ", to.slot(),
+                                            ": workers have the slots 1 to ", roster_.slots() - 1));
+  }
+  *target = {to.slot(), roster_.Get(to.slot())};
+  if (to.kind() == To::Kind::kSlot || to.slot() == kMasterSlot) return Judge(*target);
+  // Exactly this incarnation, also while it is being replaced: replies still reach it.
+  const RosterWord& word = target->word;
+  if (word.generation == to.generation() && word.lives() && !Gone(to.slot(), word))
+    return absl::OkStatus();
+  Peer peer;
+  peer.pid = to.pid();
+  peer.slot = to.slot();
+  peer.generation = to.generation();
+  return absl::UnavailableError(absl::StrCat(Describe(peer), " is dead"));
+}
+
+absl::Status Endpoint::ResolvePid(pid_t pid, Target* target) {
+  target->slot = -1;
+  const auto wanted = pid > 0 ? static_cast<std::uint32_t>(pid) : 0;
+  for (int i = 0; wanted != 0 && i < roster_.slots(); ++i) {
+    // Sends to the same process again and again are the common case.
+    const int slot = (pid_hint_ + i) % roster_.slots();
+    const RosterWord word = roster_.Get(slot);
+    // A worker can be heard of before the master has put its pid into the roster.
+    const bool learned = word.pid == 0 && word.lives() &&
+                         (slot == self_.slot ? pid == self_.pid
+                                             : inbox_->LearnedPid(slot, word.generation) == wanted);
+    if (word.pid != wanted && !learned) continue;
+    // The pid of a dead worker may have been given to a live one.
+    if (target->slot < 0 || word.lives()) *target = {slot, word};
+    if (word.lives()) break;
+  }
+  if (target->slot < 0)
+    return absl::NotFoundError(absl::StrCat("no process of this family has pid ", pid));
+  pid_hint_ = target->slot;
+  return Judge(*target);
+}
+
+// Whether a slot takes alerts, and if not, why.
+absl::Status Endpoint::Judge(const Target& target) const {
+  const RosterWord& word = target.word;
+  if (word.takes_alerts() && !Gone(target.slot, word)) return absl::OkStatus();
+  if (target.slot == kMasterSlot && !word.lives()) {
+    return absl::UnavailableError(absl::StrCat("the master (pid ", word.pid,
+                                               ") is not attached to a loop and takes no alerts"));
+  }
+  if (word.state == SlotState::kFree) {
+    return absl::UnavailableError(absl::StrCat("slot ", target.slot, " has no worker yet"));
+  }
+  return absl::UnavailableError(
+      absl::StrCat(Describe(PeerAt(target.slot, word)),
+                   word.state == SlotState::kDraining ? " is being replaced" : " is dead"));
+}
+
+absl::Status Endpoint::ResolveAny(Target* target) {
+  std::size_t best_bytes = 0;
+  const int workers = roster_.slots() - 1;
+  target->slot = -1;
+  for (int i = 0; i < workers; ++i) {
+    const int slot = 1 + (next_any_ - 1 + i) % workers;
+    const RosterWord word = roster_.Get(slot);
+    if (slot == self_.slot || !word.takes_alerts() || Gone(slot, word)) continue;
+    const std::size_t bytes = queued_bytes(slot);
+    if (target->slot < 0 || bytes < best_bytes) {
+      *target = {slot, word};
+      best_bytes = bytes;
+    }
+  }
+  if (target->slot < 0)
+    return absl::UnavailableError("there is no other live worker to choose from");
+  next_any_ = 1 + target->slot % workers;
+  return absl::OkStatus();
+}
+
+void Endpoint::Select(Scope scope, std::vector<Target>* targets) const {
+  for (int slot = scope == Scope::kFamily ? kMasterSlot : 1; slot < roster_.slots(); ++slot) {
+    if (scope == Scope::kOthers && slot == self_.slot) continue;
+    const RosterWord word = roster_.Get(slot);
+    if (word.takes_alerts() && !Gone(slot, word)) targets->push_back({slot, word});
+  }
+}
+
+// ---- Accepting ----
+
+absl::Status Endpoint::CheckContent(std::string_view name, std::size_t data_bytes) const {
+  if (name.size() > kNameBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("alert name length cannot exceed ",
+                                                   kNameBytesMax, " bytes, was ", name.size()));
+  }
+  const std::uint64_t limit = roster_.settings().alert_bytes_max;
+  if (data_bytes > limit) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("alert data length cannot exceed ", limit, " bytes",
+                     limit < kDataBytesMax ? " (alert_bytes_max)" : "", ", was ", data_bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Endpoint::CheckCaps(const Target& target, std::size_t bytes, bool owned,
+                                 bool first_charge) const {
+  const Box& box = boxes_[Index(target.slot)];
+  const FamilySettings& settings = roster_.settings();
+  if (!owned && bytes > std::min(settings.queued_bytes_per_peer_max, settings.queued_bytes_max)) {
+    const bool peer = settings.queued_bytes_per_peer_max <= settings.queued_bytes_max;
+    return absl::InvalidArgumentError(
+        absl::StrCat("an alert of ", bytes, " bytes exceeds ",
+                     peer ? "queued_bytes_per_peer_max" : "queued_bytes_max", ", which is ",
+                     peer ? settings.queued_bytes_per_peer_max : settings.queued_bytes_max,
+                     ": data of that size can only be handed over as a Buffer"));
+  }
+  const std::size_t queued = box.outbox.queued_bytes();
+  const std::uint64_t per_peer = settings.queued_bytes_per_peer_max;
+  if (queued + bytes > per_peer && !(owned && bytes > per_peer && queued == 0)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue for ", Describe(PeerAt(target.slot, target.word)),
+                     " is full: queued_bytes_per_peer_max is ", per_peer, " bytes, ", queued,
+                     " are queued, the alert needs ", bytes));
+  }
+  const std::size_t in_all = meter_.queued_bytes();
+  const std::uint64_t cap = settings.queued_bytes_max;
+  if (first_charge && in_all + bytes > cap && !(owned && bytes > cap && in_all == 0)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no room for an alert to ", Describe(PeerAt(target.slot, target.word)),
+                     ": queued_bytes_max is ", cap, " bytes, ", in_all,
+                     " are queued for all receivers, the alert needs ", bytes));
+  }
+  return absl::OkStatus();
+}
+
+void Endpoint::Readdress(Box* box, int slot, const RosterWord& word) {
+  if (box->outbox.generation() == word.generation) return;
+  if (!box->outbox.empty()) FailBack(box, slot, UndeliveredReason::kPeerDied);
+  PacketHeader header;
+  header.source_slot = static_cast<std::uint16_t>(self_.slot);
+  header.source_generation = self_.generation;
+  header.source_pid = static_cast<std::uint32_t>(self_.pid);
+  header.destination_generation = word.generation;
+  box->outbox.Address(header);
+  box->rejected_id = 0;
+  box->turn = 0;
+}
+
+Admission Endpoint::Accept(const Target& target, const Content& content, SharedData* shared,
+                           bool owned, bool first_charge) {
+  Admission admission;
+  const int slot = target.slot;
+  Box& box = boxes_[Index(slot)];
+  if (target.word.generation < box.outbox.generation()) {
+    admission.status = absl::UnavailableError(
+        absl::StrCat(Describe(PeerAt(slot, target.word)), " is dead: it was replaced just now"));
+    return admission;
+  }
+  Readdress(&box, slot, target.word);
+  const std::size_t bytes = content.name.size() + content.data.size() + kAlertOverhead;
+  admission.status = CheckCaps(target, bytes, owned, first_charge);
+  if (admission.status.ok()) {
+    const std::uint64_t id = box.outbox.next_id();
+    const bool queued = content.fits_packet()
+                            ? box.outbox.AppendSmall(content, &pool_, &meter_)
+                            : box.outbox.AppendLarge(content, shared, &pool_, &meter_);
+    if (queued) {
+      admission.alert_id = id;
+    } else {
+      admission.status = absl::ResourceExhaustedError(absl::StrCat(
+          "no memory to queue an alert of ", content.data.size(), " bytes for slot ", slot));
+    }
+  }
+  if (!admission.status.ok()) {
+    if (absl::IsResourceExhausted(admission.status)) NoteRefused(&box);
+    return admission;
+  }
+  page().alerts_accepted.Add();
+  page().bytes_accepted.Add(content.name.size() + content.data.size());
+  NoteQueue(&box);
+  admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
+  admission.write_now = !box.blocked && (admission.idle || box.outbox.has_full());
+  box.turn = turn_;
+  if (!admission.idle) MarkDirty(slot);
+  return admission;
+}
+
+void Endpoint::Live(std::vector<Peer>* workers) const {
+  for (int slot = 1; slot < roster_.slots(); ++slot) {
+    const RosterWord word = roster_.Get(slot);
+    if (word.lives() && !Gone(slot, word))
+      workers->push_back(slot == self_.slot ? self_ : PeerAt(slot, word));
+  }
+}
+
+bool Endpoint::HasOutput(int slot) const {
+  const Box& box = boxes_[Index(slot)];
+  return !box.outbox.empty() || ControlPending(box, slot);
+}
+
+void Endpoint::MarkDirty(int slot) {
+  Box& box = boxes_[Index(slot)];
+  if (box.dirty || box.blocked) return;
+  box.dirty = true;
+  dirty_.push_back(slot);
+}
+
+void Endpoint::TakeDirty(std::vector<int>* slots) {
+  slots->clear();
+  for (const int slot : dirty_) {
+    Box& box = boxes_[Index(slot)];
+    box.dirty = false;
+    if (!box.blocked) slots->push_back(slot);
+  }
+  dirty_.clear();
+}
+
+void Endpoint::NoteQueue(Box* box) {
+  const bool waiting = !box->outbox.empty();
+  if (waiting != box->waiting) {
+    box->waiting = waiting;
+    waiting_ += waiting ? 1 : -1;
+  }
+}
+
+}  // namespace alertpipe::core

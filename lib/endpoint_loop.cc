@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an endpoint does when its loop calls: read and hand out alerts, write what waits, tell the
+// application, and end.
+//
+// The application may do anything inside a handler or hook. Two rules make that safe: whatever
+// calls it holds the endpoint (`alive`), and while it runs (`handling_`) nothing else is handed
+// out, not even by a loop that it runs itself.
+#include <absl/strings/escaping.h>
+#include <cxxabi.h>
+
+#include <cstdio>
+#include <string>
+#include <typeinfo>
+#include <utility>
+
+#include "endpoint_impl.h"
+#include "os/clock.h"
+
+namespace alertpipe::internal {
+namespace {
+
+constexpr std::uint64_t kErrorLineIntervalNs = 1000000000;
+
+absl::string_view View(std::string_view text) {
+  return absl::string_view(text.data(), text.size());
+}
+
+// Hooks are called from libuv's C frames, through which no exception can pass: one that throws ends
+// the program. The copy of the pointer lets a hook replace itself.
+template <typename Hook, typename... Args>
+void CallHook(bool* handling, std::shared_ptr<Hook> hook, const Args&... args) noexcept {
+  if (hook == nullptr) return;
+  const bool outer = std::exchange(*handling, true);
+  (*hook)(args...);
+  *handling = outer;
+}
+
+}  // namespace
+
+// ---- Turns ----
+
+void EndpointImpl::UpdateBusy() {
+  if (!on_loop()) return;
+  if (handling_) {
+    pump_->SetBusy(core_.dirty());
+    return;
+  }
+  const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
+  pump_->SetBusy(core_.dirty() || core_.has_events() || core_.inbox().pending() || finished);
+  pump_->PauseInbox(false);
+}
+
+void EndpointImpl::OnWritable(int slot) {
+  if (!guard_.InOwner()) return;
+  pump_->StopWritable(slot);
+  core_.Unblocked(slot);
+  FlushSlot(slot, false);
+  UpdateBusy();
+}
+
+void EndpointImpl::OnTurnEnd() {
+  // A process that was forked from here may run a copy of the loop: it must not write or read in
+  // this one's name.
+  if (!guard_.InOwner()) return;
+  if (handling_) {
+    // A loop that runs inside a handler: writing is fine, calling the application is not.
+    FlushDirty();
+    UpdateBusy();
+    return;
+  }
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  core_.BeginTurn();
+  FlushDirty();
+  if (core_.has_events()) TellEvents(false);
+  if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
+  UpdateBusy();
+}
+
+void EndpointImpl::OnMoreWork() {
+  if (!core_.inbox().pending() || handling_ || !guard_.InOwner()) return;
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  HandleArrivals(alive);
+  UpdateBusy();
+}
+
+void EndpointImpl::OnReadable() {
+  if (!guard_.InOwner()) return;
+  if (handling_) {
+    // The inbox stays readable until the handler has returned: do not let its loop spin on that.
+    pump_->PauseInbox(true);
+    return;
+  }
+  if (core_.inbox().pending()) return;
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  ReadOnce();
+  HandleArrivals(alive);
+  UpdateBusy();
+}
+
+// ---- Receiving ----
+
+void EndpointImpl::ReadOnce() {
+  if (!wiring_.kernel.nowait) os::RestoreNonBlocking(wiring_.inbox_fd);
+  core::Inbox& inbox = core_.inbox();
+  const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), inbox.space_bytes());
+  core_.page().reads.Add();
+  // An empty pipe is a packet boundary as well.
+  inbox.Received(result.error == 0 ? result.bytes : 0);
+}
+
+void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
+  core::Arrival arrival;
+  for (int handled = 0; handled < alerts_per_turn_max_; ++handled) {
+    core_.NextArrival(&arrival);
+    if (arrival.kind == core::Arrival::Kind::kNone) return;
+    if (arrival.kind == core::Arrival::Kind::kDamage) {
+      CallHook(&handling_, on_damage, arrival.damage);
+    } else if (arrival.kind == core::Arrival::Kind::kAlert) {
+      HandleAlert(arrival, self);
+    }
+    if (state_ == State::kClosed) {
+      DiscardArrivals();
+      return;
+    }
+  }
+}
+
+void EndpointImpl::HandleAlert(const core::Arrival& arrival,
+                               const std::shared_ptr<EndpointImpl>& self) {
+  Handler* handler = handlers_.Begin(arrival.name);
+  if (handler == nullptr) {
+    handlers_.End();
+    core_.page().alerts_unhandled.Add();
+    return;
+  }
+  core_.page().alerts_delivered.Add();
+  core_.page().bytes_delivered.Add(arrival.name.size() + arrival.data.size());
+  Alert alert(arrival.name, arrival.data, arrival.sender, arrival.collected, self);
+  handling_ = true;
+  try {
+    (*handler)(alert);
+  } catch (abi::__forced_unwind&) {
+    throw;  // a cancelled thread, not an error
+  } catch (...) {
+    core_.page().handler_errors.Add();
+    ReportHandlerError(arrival);
+  }
+  handling_ = false;
+  handlers_.End();
+}
+
+// Called inside the catch clause.
+void EndpointImpl::ReportHandlerError(const core::Arrival& arrival) {
+  if (on_handler_error != nullptr) {
+    CallHook(&handling_, on_handler_error,
+             HandlerError{arrival.sender, arrival.name, std::current_exception()});
+    return;
+  }
+  const std::uint64_t now = os::MonotonicNanos();
+  if (last_error_line_ns_ != 0 && now - last_error_line_ns_ < kErrorLineIntervalNs) return;
+  last_error_line_ns_ = now;
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  const std::string name = absl::CHexEscape(View(arrival.name));
+  std::fprintf(stderr, "alertpipe: the handler for \"%s\" threw %s (handler_errors counts all)\n",
+               name.c_str(), type != nullptr ? type->name() : "an unknown exception");
+}
+
+// What has been read and will not be handed out any more counts as unhandled.
+void EndpointImpl::DiscardArrivals() {
+  core::Arrival arrival;
+  for (core_.NextArrival(&arrival); arrival.kind != core::Arrival::Kind::kNone;
+       core_.NextArrival(&arrival)) {
+    if (arrival.kind == core::Arrival::Kind::kAlert) core_.page().alerts_unhandled.Add();
+  }
+}
+
+// ---- Telling ----
+
+// `all`: now and not in bounded portions, turn by turn. A hook that destroys the endpoint makes it
+// `all` for the rest: what that hook looks at must stay, so it cannot be told from inside.
+void EndpointImpl::TellEvents(bool all) {
+  tell_all_ = tell_all_ || all;
+  telling_ = true;
+  core::Event event;
+  for (int told = 0; (tell_all_ || told < alerts_per_turn_max_) && core_.NextEvent(&event); ++told)
+    Tell(event);
+  telling_ = false;
+  if (state_ == State::kClosed) on_undelivered.reset();
+}
+
+void EndpointImpl::Tell(const core::Event& event) {
+  switch (event.kind) {
+    case core::Event::Kind::kUndelivered:
+      return CallHook(&handling_, on_undelivered, event.undelivered);
+    case core::Event::Kind::kDrained:
+      return CallHook(&handling_, on_drained, event.peer);
+    case core::Event::Kind::kJoined:
+      return CallHook(&handling_, on_joined, event.peer);
+    case core::Event::Kind::kLeft:
+      return CallHook(&handling_, on_left, event.peer);
+  }
+}
+
+void EndpointImpl::OnLifeline() {
+  if (!guard_.InOwner() || handling_ || !is_master_gone_ || !is_master_gone_()) return;
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  pump_->ForgetLifeline();
+  CallHook(&handling_, on_master_gone);
+  UpdateBusy();
+}
+
+void EndpointImpl::NoticesChanged() {
+  core_.NoticesChanged();
+  if (on_loop()) {
+    UpdateBusy();
+  } else {
+    FlushDirty();
+  }
+}
+
+void EndpointImpl::ServiceDetached() {
+  for (int slot = 1; slot < core_.roster().slots(); ++slot) core_.Unblocked(slot);
+  core_.NoticesChanged();
+  FlushDirty();
+  TellEvents(true);
+  tell_all_ = false;
+}
+
+// ---- The end ----
+
+absl::Status EndpointImpl::Close(absl::Duration deadline, Endpoint::CloseHook done) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  FlushAll();
+  state_ = State::kClosing;
+  close_done_ = std::move(done);
+  undelivered_before_close_ = core_.page().alerts_undelivered.Get();
+  close_deadline_passed_ = deadline <= absl::ZeroDuration();
+  pump_->KeepAlive();
+  if (!close_deadline_passed_ && !core_.AllWritten() && deadline < absl::InfiniteDuration()) {
+    const int64_t milliseconds =
+        absl::ToInt64Milliseconds(absl::Ceil(deadline, absl::Milliseconds(1)));
+    if (pump_->StartDeadline(static_cast<uint64_t>(milliseconds)) != 0)
+      close_deadline_passed_ = true;
+  }
+  UpdateBusy();
+  return absl::OkStatus();
+}
+
+void EndpointImpl::OnDeadline() {
+  if (!guard_.InOwner()) return;
+  close_deadline_passed_ = true;
+  UpdateBusy();
+}
+
+void EndpointImpl::FinishClose() {
+  CloseReport report;
+  report.deadline_passed = !core_.AllWritten();
+  EnterClosed();
+  DiscardArrivals();
+  TellEvents(true);
+  report.undelivered_alerts = core_.page().alerts_undelivered.Get() - undelivered_before_close_;
+  if (!close_done_) return;
+  CallHook(&handling_, std::make_shared<Endpoint::CloseHook>(std::move(close_done_)), report);
+}
+
+void EndpointImpl::EnterClosed() {
+  core_.FailAll(UndeliveredReason::kClosed);
+  state_ = State::kClosed;
+  CloseHandles();
+  if (on_closed) on_closed();
+}
+
+void EndpointImpl::CloseHandles() {
+  if (pump_.has_value()) pump_->Close();
+}
+
+void EndpointImpl::Shutdown() {
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  if (!guard_.InOwner()) {
+    // Only a copy: neither the handles nor the counters may be touched.
+    if (pump_.has_value()) pump_->Abandon();
+    new std::shared_ptr<EndpointImpl>(alive);
+    return;
+  }
+  close_done_ = nullptr;
+  if (on_loop()) {
+    FlushAll();
+    EnterClosed();
+    if (!handling_) DiscardArrivals();
+    if (telling_) {
+      tell_all_ = true;
+    } else {
+      TellEvents(true);
+    }
+  }
+  handlers_.Clear();
+  for (auto* hook : {&on_drained, &on_joined, &on_left}) hook->reset();
+  if (!telling_) on_undelivered.reset();
+  on_handler_error.reset();
+  on_damage.reset();
+  on_master_gone.reset();
+}
+
+void EndpointImpl::LastWords() {
+  if (!on_loop()) return;
+  FlushAll();
+  core_.FailAll(UndeliveredReason::kClosed);
+  TellEvents(true);
+  if (pump_.has_value()) pump_->Abandon();
+}
+
+}  // namespace alertpipe::internal
