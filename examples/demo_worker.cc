@@ -100,7 +100,7 @@ class Talker : public Actor {
     Expect(worker_->Send(To::Slot(kVictim), std::string(255, 'n')),
            absl::StatusCode::kInvalidArgument);
     Expect(worker_->Send(To::Slot(kVictim), "hello", std::string(5 << 20, 'd')),
-           absl::StatusCode::kResourceExhausted);
+           absl::StatusCode::kInvalidArgument);
   }
 
   void Expect(const SendResult& sent, absl::StatusCode code) {

@@ -247,7 +247,10 @@ int Master::State::Reap() {
 // The worker has ended. A pidfd is believed even if somebody else has reaped the process.
 int Master::State::TakeOut(int slot) {
   Place& place = places[static_cast<std::size_t>(slot)];
-  if (!place.life.running()) return 0;
+  if (!place.life.running()) {
+    watch_->Remove(static_cast<uint64_t>(slot));
+    return 0;
+  }
   place.unwatched = false;
   place.life.Died();
   (void)Drive(slot);

@@ -36,6 +36,7 @@ Inbox::~Inbox() {
 }
 
 bool Inbox::Allocate() {
+  if (buffer_ != nullptr) return true;
   buffer_bytes_ = static_cast<std::size_t>(roster_.settings().pipe_capacity) + kPacketBytesMax;
   buffer_ = AllocateBlock(buffer_bytes_);
   if (buffer_ == nullptr) return false;
