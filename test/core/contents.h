@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Data that can be told from any other, and alerts that carry their own proof: the name ends with a checksum of the
-// data, so that a torn, mixed or misplaced alert shows wherever it turns up.
+// Data that can be told from any other, and alerts that carry their own proof: the name ends with a
+// checksum of the data, so that a torn, mixed or misplaced alert shows wherever it turns up.
 #ifndef ALERTPIPE_TEST_CORE_CONTENTS_H_
 #define ALERTPIPE_TEST_CORE_CONTENTS_H_
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a hostile or broken relative can write into a pipe: nothing crashes, memory stays bounded, no alert of another
-// sender is torn, and reading goes on at the next proven boundary.
+// What a hostile or broken relative can write into a pipe: nothing crashes, memory stays bounded,
+// no alert of another sender is torn, and reading goes on at the next proven boundary.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -90,7 +90,8 @@ TEST(Framing, EveryTruncation) {
   }
 }
 
-// Bytes in the midst of records are not covered by a check: lengths and kinds may turn into others, payload changes.
+// Bytes in the midst of records are not covered by a check: lengths and kinds may turn into others,
+// payload changes.
 TEST(Framing, EveryByteOfTheStreamSetToAnything) {
   const std::string stream = Join(HonestPackets());
   const char values[] = {'\0', '\x01', '\x02', '\x7f', '\xff'};
@@ -268,21 +269,21 @@ TEST(Records, WrongOnesCostTheirOwnPacketOnly) {
   const std::string long_name = MakeData(255);
   const std::string wrong[] = {
       From(2).Whole(long_name, "").Whole("after", "").Bytes(),
-      From(2).First("n", 3, "abc").Bytes(),                       // nothing is left to come
+      From(2).First("n", 3, "abc").Bytes(),  // nothing is left to come
       From(2).First("n", 0, "").Bytes(),
       From(2).First("n", kDataBytesMax + 1, "x").Bytes(),
       From(2).First("n", 0xffffffff, "x").Bytes(),
-      From(2).First("n", 10, "x").Whole("inside", "").Bytes(),    // a start within an alert
+      From(2).First("n", 10, "x").Whole("inside", "").Bytes(),  // a start within an alert
       From(2).First("n", 10, "x").First("inside", 10, "y").Bytes(),
-      From(2).First("n", 3, "x").Middle("yz").Bytes(),            // a middle that completes it
-      From(2).First("n", 3, "x").Last("y").Bytes(),               // too little
-      From(2).First("n", 3, "x").Last("yzz").Bytes(),             // too much
-      From(2).Last("x").Bytes(),                                  // orphans
+      From(2).First("n", 3, "x").Middle("yz").Bytes(),  // a middle that completes it
+      From(2).First("n", 3, "x").Last("y").Bytes(),     // too little
+      From(2).First("n", 3, "x").Last("yzz").Bytes(),   // too much
+      From(2).Last("x").Bytes(),                        // orphans
       From(2).Middle("x").Bytes(),
-      From(2).Raw(std::string_view("\x05\0\0\0", 4)).Bytes(),     // an unknown kind
-      From(2).Raw(std::string_view("\x81\0\0\0", 4)).Bytes(),     // an unknown flag
-      From(2).Raw(std::string_view("\x01\xff\0\0", 4)).Bytes(),   // more than is there
-      From(2).Raw("abc").Bytes(),                                 // less than a record
+      From(2).Raw(std::string_view("\x05\0\0\0", 4)).Bytes(),    // an unknown kind
+      From(2).Raw(std::string_view("\x81\0\0\0", 4)).Bytes(),    // an unknown flag
+      From(2).Raw(std::string_view("\x01\xff\0\0", 4)).Bytes(),  // more than is there
+      From(2).Raw("abc").Bytes(),                                // less than a record
   };
   for (const std::string& packet : wrong) {
     InboxBench bench;
@@ -300,7 +301,8 @@ TEST(Records, WrongOnesCostTheirOwnPacketOnly) {
   }
 }
 
-// Defect 6 of the predecessor, from the other side: an orphan of one sender, good alerts of all the others.
+// Defect 6 of the predecessor, from the other side: an orphan of one sender, good alerts of all the
+// others.
 TEST(Records, OrphanPartsOfADeadSender) {
   InboxBench bench;
   bench.Feed(From(2).First("n", 1000, "x").Bytes());

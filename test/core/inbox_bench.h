@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An inbox of slot 1, generation 5, that is fed bytes. Senders are the slots up to 5, all in generation 3; slot 6 is
-// free.
+// An inbox of slot 1, generation 5, that is fed bytes. Senders are the slots up to 5, all in
+// generation 3; slot 6 is free.
 #ifndef ALERTPIPE_TEST_CORE_INBOX_BENCH_H_
 #define ALERTPIPE_TEST_CORE_INBOX_BENCH_H_
 
@@ -44,7 +44,7 @@ class InboxBench {
  public:
   static FamilySettings Settings() {
     FamilySettings settings = GenerousSettings(7);
-    settings.pipe_capacity = 1048576;
+    settings.pipe_capacity = 65536;
     return settings;
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What honest senders write arrives, however it is read. Hostile bytes are in hostile_inbox_test.cc.
+// What honest senders write arrives, however it is read. Hostile bytes are in
+// hostile_inbox_test.cc.
 #include "core/inbox.h"
 
 #include <gtest/gtest.h>
@@ -20,7 +21,8 @@ namespace {
 // An alert that was cut by hand: parts of these sizes.
 std::string Cut(int slot, std::uint64_t sequence, const std::string& name, const std::string& data,
                 const std::vector<std::size_t>& parts) {
-  std::string stream = From(slot, sequence).First(name, data.size(), data.substr(0, parts[0])).Bytes();
+  std::string stream =
+      From(slot, sequence).First(name, data.size(), data.substr(0, parts[0])).Bytes();
   std::size_t at = parts[0];
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const std::string part = data.substr(at, parts[i]);
@@ -389,7 +391,7 @@ TEST(Incarnations, ThePidOfASenderIsLearned) {
 
 TEST(Recycling, ACollectedAlertIsReusedOrTaken) {
   InboxBench bench;
-  const std::string data = MakeData(20000);
+  const std::string data = MakeData(12000);
   OutboxBench sender;
   sender.Address(kSelfGeneration);
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(sender.Own("n", data));

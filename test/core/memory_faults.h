@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Takes the place of core::memory_calls() for the life of one scope: counts what is held, and lets allocations fail.
-// One at a time.
+// Takes the place of core::memory_calls() for the life of one scope: counts what is held, and lets
+// allocations fail. One at a time.
 #ifndef ALERTPIPE_TEST_CORE_MEMORY_FAULTS_H_
 #define ALERTPIPE_TEST_CORE_MEMORY_FAULTS_H_
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An outbox with everything around it. What leaves is checked against the rules of the wire and put together again by
-// a reader of the test's own, so that outbox and inbox are not proved by each other.
+// An outbox with everything around it. What leaves is checked against the rules of the wire and put
+// together again by a reader of the test's own, so that outbox and inbox are not proved by each
+// other.
 #ifndef ALERTPIPE_TEST_CORE_OUTBOX_BENCH_H_
 #define ALERTPIPE_TEST_CORE_OUTBOX_BENCH_H_
 
@@ -46,12 +47,12 @@ class OutboxBench {
     return content.fits_packet() ? outbox.AppendSmall(content, &pool, &meter_)
                                  : outbox.AppendLarge(content, nullptr, &pool, &meter_);
   }
-  // Appends with data of its own. The view of the content is the shared one, as in a send by ownership.
+  // Appends with data of its own. The view of the content is the shared one, as in a send by
+  // ownership.
   bool Own(std::string_view name, std::string_view data) {
     if (Content{name, data}.fits_packet()) return Lend(name, data);
     SharedData* shared = Share(data);
-    const bool queued =
-        outbox.AppendLarge(Content{name, shared->view()}, shared, &pool, &meter_);
+    const bool queued = outbox.AppendLarge(Content{name, shared->view()}, shared, &pool, &meter_);
     shared->Release();
     return queued;
   }
@@ -60,7 +61,8 @@ class OutboxBench {
     return SharedData::Create(&copy, &meter_);
   }
 
-  // One write: gathers, checks the rules, takes `packets` of what was gathered (all if fewer). Returns packets taken.
+  // One write: gathers, checks the rules, takes `packets` of what was gathered (all if fewer).
+  // Returns packets taken.
   int Write(int run_max = Outbox::kRunMax, bool full_only = false, int packets = 1000) {
     iovec parts[Outbox::kPartsMax];
     const int count = outbox.Gather(parts, run_max, full_only);

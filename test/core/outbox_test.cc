@@ -59,8 +59,8 @@ TEST(Packing, EverySizeAlone) {
 
 TEST(Packing, EverySizeBehindEveryRoom) {
   const std::string data = MakeData(9000);
-  const std::size_t sizes[] = {0, 1, 2, 59, 63, 64, 65, 1000, 3806, 4050, 4056, 4060,
-                               4061, 4064, 4120, 4124, 4125, 8100, 8120, 8180, 8185, 9000};
+  const std::size_t sizes[] = {0,    1,    2,    59,   63,   64,   65,   1000, 3806, 4050, 4056,
+                               4060, 4061, 4064, 4120, 4124, 4125, 8100, 8120, 8180, 8185, 9000};
   for (std::size_t room = 0; room <= kWholeBytesMax; ++room) {
     const std::size_t name_bytes = kNameSizes[room % 3];
     const std::string name = MakeData(name_bytes, 7);
@@ -220,7 +220,8 @@ TEST(Writing, BulkDataIsNotCopied) {
   bench.WriteAll();
 }
 
-// The sender's view ends with the call: what the pipe did not take is settled then, at any point of the alert.
+// The sender's view ends with the call: what the pipe did not take is settled then, at any point of
+// the alert.
 TEST(Lent, SettledAfterAnyNumberOfWrites) {
   for (int written = 0; written < 12; ++written) {
     OutboxBench bench;
@@ -316,7 +317,8 @@ TEST(Accounting, FailTakesEverythingOut) {
   EXPECT_EQ(bench.ReadStream().at(0).name, "new");
 }
 
-// Each allocation of a sequence of sends fails once: the refused alert leaves no trace, the others are unharmed.
+// Each allocation of a sequence of sends fails once: the refused alert leaves no trace, the others
+// are unharmed.
 TEST(Shortage, AnyAllocationThatFailsLeavesNoTrace) {
   const std::string data = MakeData(20000);
   bool fired = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets of a test's own making: PacketBuilder(slot, generation, destination, sequence).Whole("name", "data").Bytes().
+// Packets of a test's own making: PacketBuilder(slot, generation, destination,
+// sequence).Whole("name", "data").Bytes().
 #ifndef ALERTPIPE_TEST_CORE_PACKET_BUILDER_H_
 #define ALERTPIPE_TEST_CORE_PACKET_BUILDER_H_
 

@@ -13,11 +13,10 @@
 namespace alertpipe::core {
 namespace {
 
-constexpr RecordKind kKinds[] = {RecordKind::kWhole,    RecordKind::kFirst,
-                                 RecordKind::kMiddle,   RecordKind::kLast,
-                                 RecordKind::kReject,   RecordKind::kJoined,
-                                 RecordKind::kDied,     RecordKind::kDraining,
-                                 RecordKind::kBarrier,  RecordKind::kAcknowledge};
+constexpr RecordKind kKinds[] = {
+    RecordKind::kWhole,   RecordKind::kFirst,      RecordKind::kMiddle, RecordKind::kLast,
+    RecordKind::kReject,  RecordKind::kJoined,     RecordKind::kDied,   RecordKind::kDraining,
+    RecordKind::kBarrier, RecordKind::kAcknowledge};
 constexpr std::uint8_t kFlagSets[] = {0, kHasRequestId, kIsResponse, kHasRequestId | kIsResponse};
 
 PacketHeader ExtremeHeader(bool high) {
@@ -69,7 +68,8 @@ TEST(Header, RoundTripAtTheExtremes) {
   }
 }
 
-// The layout is a contract (docs/wire.md): these bytes were computed from the page, not by the code.
+// The layout is a contract (docs/wire.md): these bytes were computed from the page, not by the
+// code.
 TEST(Header, IsLaidOutAsDocumented) {
   PacketHeader header;
   header.bytes = 0x0123;
@@ -110,8 +110,7 @@ TEST(Header, CheckIsComputedAsDocumented) {
 // Every single-bit flip of the header is caught, whatever the packet.
 TEST(Header, EveryBitFlipIsBroken) {
   std::vector<std::string> packets = {
-      PacketBuilder(0, 1, 1, 1).Bytes(),
-      PacketBuilder(1, 1, 1, 1).Whole("hello", "world").Bytes(),
+      PacketBuilder(0, 1, 1, 1).Bytes(), PacketBuilder(1, 1, 1, 1).Whole("hello", "world").Bytes(),
       PacketBuilder(4096, 0xffffffff, 0xfffffffe, 1ull << 63).Middle(MakeData(4060)).Bytes()};
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     PacketBuilder builder(static_cast<int>(Mix(seed) & 0xfff), static_cast<std::uint32_t>(seed), 7,
@@ -147,7 +146,8 @@ TEST(Header, EveryTruncationIsIncomplete) {
   PacketHeader header;
   for (std::size_t bytes = 0; bytes < packet.size(); ++bytes) {
     // An exact copy, so that a sanitizer sees a read behind it.
-    const std::vector<char> cut(packet.begin(), packet.begin() + static_cast<std::ptrdiff_t>(bytes));
+    const std::vector<char> cut(packet.begin(),
+                                packet.begin() + static_cast<std::ptrdiff_t>(bytes));
     ASSERT_EQ(DecodePacket(std::string_view(cut.data(), cut.size()), &header), Framing::kIncomplete)
         << bytes;
   }
@@ -288,7 +288,8 @@ TEST(Records, UnknownKindsAndFlagsAreMalformed) {
   for (int first = 0; first < 256; ++first) {
     bytes[0] = static_cast<char>(first);
     const int kind = first & 0x1f;
-    const bool known = (first & 0x80) == 0 && ((kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 21));
+    const bool known =
+        (first & 0x80) == 0 && ((kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 21));
     // What a known one lacks here is only the room for its optional fields.
     std::string padded = bytes + std::string(12, '\0');
     padded[2] = 0;

@@ -134,10 +134,11 @@ SendResult SimulatedFamily::Send(int from, const To& to, std::string_view name, 
 }
 
 SendResult SimulatedFamily::Post(int from, const To& to, std::string_view name, Payload* payload) {
-  int slot = -1;
-  if (absl::Status status = at(from).Resolve(to, &slot); !status.ok()) return status;
-  SendResult result = Queue(from, slot, name, payload, true);
-  SettleLent(from, slot, payload, false);
+  Target target;
+  if (absl::Status status = at(from).Resolve(to, &target); !status.ok()) return status;
+  if (before_queue) before_queue(from, target.slot);
+  SendResult result = Queue(from, target, name, payload, true);
+  SettleLent(from, target.slot, payload, false);
   return result;
 }
 
@@ -146,37 +147,40 @@ BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_vi
   if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
   auto lent = std::make_unique<std::string>(data);
   Payload payload(name, *lent, nullptr, &at(from).meter());
-  std::vector<int> slots;
-  at(from).Select(scope, &slots);
+  std::vector<Target> targets;
+  at(from).Select(scope, &targets);
   BroadcastResult result;
-  for (const int slot : slots) {
+  for (const Target& target : targets) {
     const bool first_charge = payload.shared == nullptr || result.accepted == 0;
-    SendResult sent = Queue(from, slot, name, &payload, first_charge);
+    SendResult sent = Queue(from, target, name, &payload, first_charge);
     if (sent.ok()) {
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
     } else {
-      const RosterWord word = roster().Get(slot);
-      result.refused.push_back({{static_cast<pid_t>(word.pid), slot, word.generation}, sent});
+      const RosterWord& word = target.word;
+      result.refused.push_back(
+          {{static_cast<pid_t>(word.pid), target.slot, word.generation}, sent});
     }
   }
-  for (const int slot : slots) SettleLent(from, slot, &payload, true);
+  for (const Target& target : targets) SettleLent(from, target.slot, &payload, true);
   std::fill(lent->begin(), lent->end(), '!');
   return result;
 }
 
-SendResult SimulatedFamily::Queue(int from, int slot, std::string_view name, Payload* payload,
-                                  bool first_charge) {
+SendResult SimulatedFamily::Queue(int from, const Target& target, std::string_view name,
+                                  Payload* payload, bool first_charge) {
+  const int slot = target.slot;
   SharedData* held = payload->owned ? payload->shared : nullptr;
   Admission admission =
-      at(from).Accept(slot, {name, payload->view}, held, payload->owned, first_charge);
+      at(from).Accept(target, {name, payload->view}, held, payload->owned, first_charge);
   if (!admission.status.ok()) {
     at(from).CountRefused();
     return std::move(admission.status);
   }
+  const std::uint64_t failures = at(from).failures(slot);
   if (admission.write_now) Write(from, slot, !admission.idle);
-  return SendResult(at(from).AllWritten(slot) ? Outcome::kWritten : Outcome::kQueued,
-                    admission.alert_id);
+  const bool written = at(from).AllWritten(slot) && at(from).failures(slot) == failures;
+  return SendResult(written ? Outcome::kWritten : Outcome::kQueued, admission.alert_id);
 }
 
 void SimulatedFamily::SettleLent(int from, int slot, Payload* payload, bool everything) {
@@ -242,6 +246,8 @@ void SimulatedFamily::Take(int slot) {
     if (arrival.kind == Arrival::Kind::kNone) return;
     if (arrival.kind == Arrival::Kind::kDamage) {
       member.damage.push_back(arrival.damage);
+    } else if (arrival.kind != Arrival::Kind::kAlert) {
+      continue;  // has been taken care of
     } else if (on_alert) {
       on_alert(slot, arrival);
     } else {
@@ -341,7 +347,6 @@ bool SimulatedFamily::Step(int slot) {
       return true;
     case Step::kTellJoined:
       board_.Joined(slot, word.generation, word.pid);
-      at(kMasterSlot).PeerJoined(slot, word.generation, word.pid);
       at(kMasterSlot).NoticesChanged();
       break;
     case Step::kReap:
@@ -351,7 +356,6 @@ bool SimulatedFamily::Step(int slot) {
       break;
     case Step::kTellDied:
       board_.Died(slot, word.generation);
-      at(kMasterSlot).PeerDied(slot, word.generation);
       at(kMasterSlot).NoticesChanged();
       break;
   }
@@ -364,6 +368,7 @@ void SimulatedFamily::Drain(int slot) {
   std::string bytes(static_cast<std::size_t>(roster().settings().pipe_capacity) + 4096, '\0');
   bytes.resize(member.pipe.Read(bytes.data(), bytes.size()));
   member.drained = CountDrained(bytes, member.life.word().generation);
+  drained_alerts_ += member.drained.alerts;
   EXPECT_TRUE(member.pipe.empty());
 }
 

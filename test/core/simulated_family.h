@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A family in one process: core endpoints, a roster in private memory, and a byte queue for each pipe that follows the
-// kernel's rules. The fixture does what the facade and the master do around the core; a test says who sends, writes,
-// reads, dies and comes back, in any order. Nothing happens by itself: what a send may write within the call is
-// written, all else waits for EndTurn, Pump, Read or Settle.
+// A family in one process: core endpoints, a roster in private memory, and a byte queue for each
+// pipe that follows the kernel's rules. The fixture does what the facade and the master do around
+// the core; a test says who sends, writes, reads, dies and comes back, in any order. Nothing
+// happens by itself: what a send may write within the call is written, all else waits for EndTurn,
+// Pump, Read or Settle.
 #ifndef ALERTPIPE_TEST_CORE_SIMULATED_FAMILY_H_
 #define ALERTPIPE_TEST_CORE_SIMULATED_FAMILY_H_
 
@@ -26,8 +27,8 @@
 
 namespace alertpipe::core {
 
-// Capacity counts pages; a write of at most 4096 bytes goes in whole or not at all, a longer one page by page; the odd
-// bytes of a write go into the last page if they fit there.
+// Capacity counts pages; a write of at most 4096 bytes goes in whole or not at all, a longer one
+// page by page; the odd bytes of a write go into the last page if they fit there.
 class FakePipe {
  public:
   explicit FakePipe(std::size_t capacity) : pages_max_(capacity / kPageBytes) {}
@@ -93,12 +94,12 @@ class SimulatedFamily {
   BroadcastResult Broadcast(int from, Scope scope, std::string_view name, std::string_view data);
 
   // ---- What its loop does
-  void EndTurn(int slot);               // writes what the turn has left, blocked receivers excepted
-  void Pump(int slot);                  // every pipe is reported writable, then EndTurn
+  void EndTurn(int slot);  // writes what the turn has left, blocked receivers excepted
+  void Pump(int slot);     // every pipe is reported writable, then EndTurn
   void Write(int from, int to, bool full_only = false);
-  bool Read(int slot);                  // one read and all that came with it; whether there was something
-  void ReadAll(int slot);               // until the pipe is empty
-  void Settle();                        // until nothing moves
+  bool Read(int slot);     // one read and all that came with it; whether there was something
+  void ReadAll(int slot);  // until the pipe is empty
+  void Settle();           // until nothing moves
   // What has been delivered, told or found damaged since the last call. Deliver reads first.
   std::vector<Delivery> Deliver(int slot);
   std::vector<Told> Events(int slot);
@@ -107,9 +108,9 @@ class SimulatedFamily {
   void Inject(int slot, std::string_view bytes);
 
   // ---- Life and death
-  void Respawn(int slot);               // all steps
-  void Kill(int slot);                  // the process is gone; the master has not noticed
-  void Bury(int slot);                  // all steps of the master's reaction to the death
+  void Respawn(int slot);  // all steps
+  void Kill(int slot);     // the process is gone; the master has not noticed
+  void Bury(int slot);     // all steps of the master's reaction to the death
   // The same step by step: Begin..., then Step until it returns false.
   void BeginRespawn(int slot) { members_[Index(slot)].life.Start(); }
   void BeginBury(int slot) { members_[Index(slot)].life.Died(); }
@@ -117,8 +118,10 @@ class SimulatedFamily {
   void FailNextFork() { fork_fails_ = true; }
   const SlotLife& life(int slot) const { return members_[Index(slot)].life; }
   const DrainCount& drained(int slot) const { return members_[Index(slot)].drained; }
+  std::uint64_t drained_alerts() const { return drained_alerts_; }  // of all slots, ever
 
-  // Called between a sender's look at the roster and its write.
+  // Called between a sender's look at the roster and its queueing or its write.
+  std::function<void(int from, int to)> before_queue;
   std::function<void(int from, int to)> before_write;
   // Called for each alert, instead of keeping it for Deliver.
   std::function<void(int slot, const Arrival&)> on_alert;
@@ -126,8 +129,7 @@ class SimulatedFamily {
  private:
   struct Payload;
   struct Member {
-    explicit Member(std::size_t capacity)
-        : pipe(capacity), page(std::make_unique<CounterPage>()) {}
+    explicit Member(std::size_t capacity) : pipe(capacity), page(std::make_unique<CounterPage>()) {}
     FakePipe pipe;
     std::unique_ptr<CounterPage> page;
     std::unique_ptr<Endpoint> core;
@@ -140,7 +142,8 @@ class SimulatedFamily {
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
   void StartProcess(int slot, std::uint32_t generation, std::uint32_t pid);
   SendResult Post(int from, const To& to, std::string_view name, Payload* payload);
-  SendResult Queue(int from, int slot, std::string_view name, Payload* payload, bool first_charge);
+  SendResult Queue(int from, const Target& target, std::string_view name, Payload* payload,
+                   bool first_charge);
   void SettleLent(int from, int slot, Payload* payload, bool everything);
   void Drain(int slot);
   void Take(int slot);
@@ -150,6 +153,7 @@ class SimulatedFamily {
   std::vector<Member> members_;
   std::uint32_t next_pid_ = 101;
   bool fork_fails_ = false;
+  std::uint64_t drained_alerts_ = 0;
 };
 
 }  // namespace alertpipe::core

@@ -18,7 +18,8 @@ struct Sent {
   std::string data;
 };
 
-// Small and large alerts, with and without a bulk between first and last part, sharing packets in all ways.
+// Small and large alerts, with and without a bulk between first and last part, sharing packets in
+// all ways.
 std::vector<Sent> MixedAlerts() {
   std::vector<Sent> sent;
   for (const std::size_t bytes : {0, 10, 5000, 20, 30000, 0, 4060, 9000, 4061, 8116, 100, 50000}) {
@@ -45,7 +46,8 @@ void CountWritten(const std::string& stream, std::size_t* begun, std::size_t* co
   }
 }
 
-// The outbox fails after any number of packets: what had left is not named, the rest is, in order and once.
+// The outbox fails after any number of packets: what had left is not named, the rest is, in order
+// and once.
 TEST(UndeliveredReader, NamesExactlyWhatHadNotLeft) {
   const std::vector<Sent> sent = MixedAlerts();
   bool all_written = false;

@@ -210,7 +210,7 @@ TEST(Acceptance, PingSkipsOneself) {
   for (int to = 1; to <= 5; ++to) EXPECT_EQ(tally->matrix[to][to], 0u);
 }
 
-// ---- Ping-pongs -----------------------------------------------------------------------------------------------------
+// ---- Ping-pongs ----
 
 struct PingPongs {
   Count pings[kMembers][kMembers];  // that [receiver] got from [sender], all verified
@@ -290,7 +290,7 @@ ALERTPIPE_TIME_LIMIT(PingPong, FiveWorkersTenKilobytes, kPingPongSeconds);
 ALERTPIPE_TIME_LIMIT(PingPong, TwentyWorkersTenBytes, kPingPongSeconds);
 ALERTPIPE_TIME_LIMIT(PingPong, TwentyWorkersTenKilobytes, kPingPongSeconds);
 
-// ---- 70,000 bytes from all to all -----------------------------------------------------------------------------------
+// ---- 70,000 bytes from all to all ----
 
 TEST(Acceptance, SeventyThousandBytesFromAllToAll) {
   constexpr int kWorkers = 16;

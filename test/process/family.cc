@@ -87,7 +87,7 @@ bool WaitUntilAwake(Board* board, const Slot& slot) {
 
 }  // namespace
 
-// ---- What processes share -------------------------------------------------------------------------------------------
+// ---- What processes share ----
 
 void* MapShared(std::size_t bytes) {
   void* memory =
@@ -117,7 +117,7 @@ void Board::Complain(std::string_view text) {
   if (place < kComplaints) complaint[place].Set(text);
 }
 
-// ---- Small tools ----------------------------------------------------------------------------------------------------
+// ---- Small tools ----
 
 int LivenessLimitSeconds() {
   if (g_limit_seconds == 0) {
@@ -228,7 +228,7 @@ MasterOptions FamilyOf(int workers, std::size_t pipe_capacity) {
   return options;
 }
 
-// ---- A worker -------------------------------------------------------------------------------------------------------
+// ---- A worker ----
 
 int Member::Live(Board* board, Slot slot, const Body& body, AttachOptions options) {
   Member member(board);
@@ -320,7 +320,7 @@ void Pump::Go() {
   }
 }
 
-// ---- The family -----------------------------------------------------------------------------------------------------
+// ---- The family ----
 
 Family::Family(const MasterOptions& options, MasterIs master_is, AttachOptions attach) {
   const sigset_t terminate = OnlyTerminate();
@@ -459,27 +459,27 @@ bool Family::Ready() {
   });
 }
 
-void Family::Kill(const Peer& worker, int signal) {
+void Family::Kill(Peer worker, int signal) {
   expected_signal_[worker.pid] = signal;
   EXPECT_EQ(kill(worker.pid, signal), 0) << worker.pid;
 }
 
-bool Family::KillAndReap(const Peer& worker, int signal) {
+bool Family::KillAndReap(Peer worker, int signal) {
   Kill(worker, signal);
   return Until([&] { return !Lives(worker); });
 }
 
-void Family::ExpectExit(const Peer& worker, int code, int signal) {
+void Family::ExpectExit(Peer worker, int code, int signal) {
   expected_code_[worker.pid] = code;
   expected_signal_[worker.pid] = signal;
 }
 
-bool Family::Lives(const Peer& worker) const {
+bool Family::Lives(Peer worker) const {
   const auto found = live.find(worker.slot);
   return found != live.end() && found->second == worker;
 }
 
-bool Family::Stop(const Peer& worker) {
+bool Family::Stop(Peer worker) {
   EXPECT_EQ(kill(worker.pid, SIGSTOP), 0);
   return Until([&] {
     siginfo_t info = {};
@@ -488,7 +488,7 @@ bool Family::Stop(const Peer& worker) {
   });
 }
 
-void Family::Continue(const Peer& worker) { EXPECT_EQ(kill(worker.pid, SIGCONT), 0); }
+void Family::Continue(Peer worker) { EXPECT_EQ(kill(worker.pid, SIGCONT), 0); }
 
 void Family::NoteExit(const WorkerExit& exit) {
   const pid_t pid = exit.worker.pid;
@@ -588,7 +588,7 @@ void Family::End() {
   }
 }
 
-// ---- A master that will be killed -----------------------------------------------------------------------------------
+// ---- A master that will be killed ----
 
 Household::Household(const std::function<void()>& life) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -239,13 +239,13 @@ class Family {
   bool Ready();
 
   // A worker that is ended on purpose. Reaped: the master has seen it, and so have the hooks.
-  void Kill(const Peer& worker, int signal = SIGKILL);
-  bool KillAndReap(const Peer& worker, int signal = SIGKILL);
+  void Kill(Peer worker, int signal = SIGKILL);
+  bool KillAndReap(Peer worker, int signal = SIGKILL);
   // A worker that ends by itself.
-  void ExpectExit(const Peer& worker, int code, int signal = 0);
-  bool Lives(const Peer& worker) const;
-  bool Stop(const Peer& worker);
-  void Continue(const Peer& worker);
+  void ExpectExit(Peer worker, int code, int signal = 0);
+  bool Lives(Peer worker) const;
+  bool Stop(Peer worker);
+  void Continue(Peer worker);
   // Called after the Family has noted the exit.
   void OnExit(std::function<void(const WorkerExit&)> hook) { on_exit_ = std::move(hook); }
 

@@ -35,7 +35,7 @@ Member::Body Listener(Heard* heard) {
   };
 }
 
-// ---- Starting -------------------------------------------------------------------------------------------------------
+// ---- Starting ----
 
 TEST(Start, WorkersGetTheLowestFreeSlotAndGenerationOne) {
   Family family(FamilyOf(3));
@@ -139,7 +139,7 @@ TEST(Start, TooFewDescriptorsLeaveNothingBehind) {
   EXPECT_TRUE(Says(status, StatusCode::kResourceExhausted, {"RLIMIT_NOFILE", "60"}));
 }
 
-// ---- Exit -----------------------------------------------------------------------------------------------------------
+// ---- Exit ----
 
 TEST(Exit, HookTellsCodeAndSignal) {
   Family family(FamilyOf(3));
@@ -268,7 +268,7 @@ TEST(Exit, LastStatsOutliveTheWorker) {
   EXPECT_FALSE(family->LastStats(77).has_value());
 }
 
-// ---- Who joins, who leaves ------------------------------------------------------------------------------------------
+// ---- Who joins, who leaves ----
 
 struct Roll {
   Count joined[4];  // generation of the last that joined, by slot
@@ -361,7 +361,7 @@ TEST(Roll, NoticesForAStoppedWorkerMerge) {
   EXPECT_EQ(roll->times, 3u);
 }
 
-// ---- Alerts and deaths ----------------------------------------------------------------------------------------------
+// ---- Alerts and deaths ----
 
 TEST(Death, QueuedAlertsComeBackWithNameAndData) {
   Family family(FamilyOf(1, 4096));
@@ -531,7 +531,7 @@ TEST(Death, SendersThatDiedMidAlertDoNotSpoilTheirSuccessors) {
   ASSERT_TRUE(family.Until([&] { return family.live.count(2) == 0; }));
 }
 
-// ---- What is not legal ----------------------------------------------------------------------------------------------
+// ---- What is not legal ----
 
 TEST(Child, MasterCallsAreRefusedInAWorker) {
   Shared<Heard> heard;
@@ -742,7 +742,7 @@ TEST(Exec, LeaksNothing) {
   EXPECT_EQ(Leaks(from_master, family.pipes()), std::vector<std::string>()) << from_master;
 }
 
-// ---- Master and loop ------------------------------------------------------------------------------------------------
+// ---- Master and loop ----
 
 TEST(MasterEndpoint, TalksBothWays) {
   Shared<Heard> heard;
@@ -791,7 +791,7 @@ TEST(MasterEndpoint, AttachedAfterItsWorkersWereStarted) {
   EXPECT_TRUE(family.Until([&] { return heard->step == 1; })) << "a closed master is no receiver";
 }
 
-// ---- Without the master ---------------------------------------------------------------------------------------------
+// ---- Without the master ----
 
 struct Orphans {
   Count pid[4];

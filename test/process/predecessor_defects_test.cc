@@ -24,7 +24,7 @@ using absl::StatusCode;
 using core::Record;
 using core::RecordKind;
 
-// ---- Packets by hand ------------------------------------------------------------------------------------------------
+// ---- Packets by hand ----
 
 // What a relative could write that claims to be `source`. It does not have to keep the order of the sequence numbers,
 // but does, so that nothing else is wrong with its packets.
@@ -104,7 +104,7 @@ Member::Body VictimBody(Victim* victim) {
 
 void Idle(Member&) {}
 
-// ---- 1 --------------------------------------------------------------------------------------------------------------
+// ---- 1 ----
 
 // There: heap overflow, because received + packet length may exceed the total length, and because the name length of
 // later headers is trusted.
@@ -168,7 +168,7 @@ TEST(PredecessorDefects, Defect01HeapOverflowByLengthsInLaterHeaders) {
   EXPECT_EQ(victim->forged, 0u);
 }
 
-// ---- 2 --------------------------------------------------------------------------------------------------------------
+// ---- 2 ----
 
 // There: one packet of 25 bytes makes the receiver allocate 4 GiB.
 TEST(PredecessorDefects, Defect02TinyPacketAllocatesFourGib) {
@@ -186,7 +186,7 @@ TEST(PredecessorDefects, Defect02TinyPacketAllocatesFourGib) {
   EXPECT_LT(ProcessBytes(receiver.pid, "status", "VmSize:"), before + (4u << 20)) << "not even reserved";
 }
 
-// ---- 3 --------------------------------------------------------------------------------------------------------------
+// ---- 3 ----
 
 // There: with the pipe full and no memory, the call says OK and the alert is gone.
 TEST(PredecessorDefects, Defect03AcceptedWithoutMemoryAndLost) {
@@ -237,7 +237,7 @@ TEST(PredecessorDefects, Defect03AcceptedWithoutMemoryAndLost) {
   EXPECT_TRUE(family.Until([&] { return seen->heard == seen->accepted; })) << seen->heard << " of " << seen->accepted;
 }
 
-// ---- 4 --------------------------------------------------------------------------------------------------------------
+// ---- 4 ----
 
 // There: the process count grows at every respawn, and loops run past the end of the shared array.
 TEST(PredecessorDefects, Defect04RespawnsGrowTheProcessCount) {
@@ -260,7 +260,7 @@ TEST(PredecessorDefects, Defect04RespawnsGrowTheProcessCount) {
   EXPECT_EQ(family.live[2].generation, 21u);
 }
 
-// ---- 5 --------------------------------------------------------------------------------------------------------------
+// ---- 5 ----
 
 // There: a reader that is killed between header and body leaves the body; its successor takes payload for a header and
 // delivers a forged alert. Here a worker reads just so much and dies: what is next in the pipe is a well-made packet for
@@ -321,7 +321,7 @@ TEST(PredecessorDefects, Defect05ReadersKilledUnderLoadLeaveAWholePipe) {
   EXPECT_EQ(victim->forged, 0u);
 }
 
-// ---- 6 --------------------------------------------------------------------------------------------------------------
+// ---- 6 ----
 
 // There: one orphan continuation packet destroys the good alerts of other senders. Here a real worker sends large alerts
 // while orphans of all kinds are thrown between their parts.
@@ -377,7 +377,7 @@ TEST(PredecessorDefects, Defect06GarbageIsSurvived) {
   EXPECT_EQ(victim->hooks, 100u);
 }
 
-// ---- 7 --------------------------------------------------------------------------------------------------------------
+// ---- 7 ----
 
 // There: a handler that throws leaves the worker deaf for good, and the second self-send inside a handler is lost.
 TEST(PredecessorDefects, Defect07ThrowingHandlerLeavesTheWorkerDeaf) {
@@ -410,7 +410,7 @@ TEST(PredecessorDefects, Defect07ThrowingHandlerLeavesTheWorkerDeaf) {
       << seen->errors << ' ' << seen->later << ' ' << seen->self;
 }
 
-// ---- 8 --------------------------------------------------------------------------------------------------------------
+// ---- 8 ----
 
 // There: an alert to oneself runs its handler before send returns.
 TEST(PredecessorDefects, Defect08SelfSendRunsTheHandlerInsideSend) {
@@ -442,7 +442,7 @@ TEST(PredecessorDefects, Defect08SelfSendRunsTheHandlerInsideSend) {
   EXPECT_TRUE(family.Until([&] { return seen->handled == 2047; })) << seen->handled;
 }
 
-// ---- 9 --------------------------------------------------------------------------------------------------------------
+// ---- 9 ----
 
 // There: the outgoing queue is unbounded, and reading never yields to the loop.
 TEST(PredecessorDefects, Defect09QueueGrowsWithoutBound) {
@@ -487,7 +487,7 @@ TEST(PredecessorDefects, Defect09ReadingNeverYieldsToTheLoop) {
   EXPECT_GE(seen->others_before_the_last, kAlerts / AttachOptions().alerts_per_turn_max - 1);
 }
 
-// ---- 10 -------------------------------------------------------------------------------------------------------------
+// ---- 10 ----
 
 // There: after a reload old and new workers share a pipe, and kill -9 leaves slots taken.
 TEST(PredecessorDefects, Defect10OldAndNewWorkersShareAPipe) {

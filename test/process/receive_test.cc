@@ -35,7 +35,7 @@ class Soliloquy : public Family {
   }
 };
 
-// ---- Which handler --------------------------------------------------------------------------------------------------
+// ---- Which handler ----
 
 TEST(Receive, HandlerSeesNameDataAndSender) {
   Soliloquy self;
@@ -183,7 +183,7 @@ TEST(Receive, ThousandNamesEachItsOwnHandler) {
   EXPECT_EQ(std::count(calls.begin(), calls.end(), 1), 1000);
 }
 
-// ---- A handler that throws ------------------------------------------------------------------------------------------
+// ---- A handler that throws ----
 
 TEST(HandlerThrows, HookIsToldAndLaterAlertsStillCome) {
   Soliloquy self;
@@ -250,7 +250,7 @@ TEST(HandlerThrows, AfterDestroyingTheEndpoint) {
   EXPECT_TRUE(self.Until([&] { return called; }));
 }
 
-// ---- Taking data ----------------------------------------------------------------------------------------------------
+// ---- Taking data ----
 
 TEST(TakeData, LargeIsMovedSmallIsCopied) {
   Soliloquy self;
@@ -296,7 +296,7 @@ TEST(TakeData, WhatWasTakenCanBeSentOn) {
   EXPECT_TRUE(arrived);
 }
 
-// ---- Replies --------------------------------------------------------------------------------------------------------
+// ---- Replies ----
 
 TEST(Reply, GoesToExactlyTheSender) {
   struct Replies {
@@ -381,7 +381,7 @@ TEST(Reply, TokenOutlivesTheEndpoint) {
   EXPECT_TRUE(Says(tokens[0].Reply("answer", Buffer(std::string("x"))).status(), StatusCode::kFailedPrecondition));
 }
 
-// ---- Close and destroy in handlers ----------------------------------------------------------------------------------
+// ---- Close and destroy in handlers ----
 
 TEST(EndInHandler, CloseStopsReceivingAndCallsDone) {
   Soliloquy self;
@@ -514,7 +514,7 @@ TEST(Destroy, WritesWhatFitsFirst) {
   EXPECT_TRUE(Eventually([&] { return heard->alerts == 10; }));
 }
 
-// ---- On the loop ----------------------------------------------------------------------------------------------------
+// ---- On the loop ----
 
 TEST(OnTheLoop, ConsideredIdleWithKeepLoopAliveFalse) {
   AttachOptions options;
@@ -703,7 +703,7 @@ TEST(OnTheLoop, AttachRefusesWhatMakesNoSense) {
   EXPECT_TRUE(Says(again, StatusCode::kFailedPrecondition));
 }
 
-// ---- What cannot be held --------------------------------------------------------------------------------------------
+// ---- What cannot be held ----
 
 TEST(Receive, AlertOverTheReceiversBudgetComesBackToItsSender) {
   struct Heard {

@@ -79,7 +79,7 @@ std::uint64_t FillPipe(Family& family, const Peer& deaf, std::size_t bytes) {
   }
 }
 
-// ---- Whom a send reaches --------------------------------------------------------------------------------------------
+// ---- Whom a send reaches ----
 
 TEST(SendTarget, PidSlotAndPeerMeanTheSameLiveWorker) {
   Shared<Heard> heard;
@@ -237,7 +237,7 @@ TEST(SendTarget, AnyWorkerNeedsAnother) {
   for (int job = 0; job < 4; ++job) EXPECT_TRUE(family->Send(To::AnyWorker(), "job").ok());
 }
 
-// ---- What the result says -------------------------------------------------------------------------------------------
+// ---- What the result says ----
 
 TEST(SendOutcome, FirstOfATurnIsWrittenLaterOnesAreQueuedForItsEnd) {
   Shared<Heard> heard;
@@ -317,7 +317,7 @@ TEST(SendOutcome, StatsCountWhatWasAcceptedRefusedAndWritten) {
   EXPECT_EQ(stats.alerts_undelivered, 0u);
 }
 
-// ---- Limits ---------------------------------------------------------------------------------------------------------
+// ---- Limits ----
 
 TEST(SendLimit, NamesHoldAnyBytesUpTo254) {
   struct Names {
@@ -402,7 +402,7 @@ TEST(SendLimit, EverySizeAroundAPacketArrivesWhole) {
   EXPECT_TRUE(family.Until([&] { return seen->alerts == sizes.size(); }));
 }
 
-// ---- Caps -----------------------------------------------------------------------------------------------------------
+// ---- Caps ----
 
 constexpr std::uint64_t kPeerCap = 100000;
 
@@ -557,7 +557,7 @@ TEST(SendCap, PausingAtARefusalAndGoingOnWhenDrainedLosesNothing) {
   EXPECT_TRUE(family.Until([&] { return heard->alerts[1] == 20000; }));
 }
 
-// ---- Order ----------------------------------------------------------------------------------------------------------
+// ---- Order ----
 
 TEST(SendOrder, SmallLargeHandedOverAndBroadcastAlertsKeepTheirOrder) {
   Shared<Heard> heard;
@@ -601,7 +601,7 @@ TEST(SendOrder, AlertsToOneselfAreQueuedAndNeverRunInsideSend) {
   for (std::size_t at = 0; at < order.size(); ++at) EXPECT_EQ(order[at], at + 1);
 }
 
-// ---- Broadcast ------------------------------------------------------------------------------------------------------
+// ---- Broadcast ----
 
 // Who heard the last broadcast, as a string of slots, once the family is quiet.
 std::string WhoHeard(Family& family, Heard& heard, int master_heard, int slots) {
@@ -695,7 +695,7 @@ TEST(Broadcast, ListsTheReceiverThatIsFullAndReachesTheOthers) {
   ASSERT_TRUE(family.Until([&] { return heard->alerts[2] == filled; }));
 }
 
-// ---- After Close ----------------------------------------------------------------------------------------------------
+// ---- After Close ----
 
 TEST(SendAfterClose, EverythingIsRefused) {
   Shared<Heard> heard;

@@ -32,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 
 unsigned long long Long(std::uint64_t value) { return value; }
 
-// ---- Two workers that flood each other ------------------------------------------------------------------------------
+// ---- Two workers that flood each other ----
 
 TEST(Stress, TwoWorkersFloodEachOtherThroughFullPipes) {
   constexpr std::uint64_t kAlerts = 20000;
@@ -73,7 +73,7 @@ TEST(Stress, TwoWorkersFloodEachOtherThroughFullPipes) {
               Long(seen->blocked[1]), Long(seen->blocked[2]));
 }
 
-// ---- All to all -----------------------------------------------------------------------------------------------------
+// ---- All to all ----
 
 constexpr int kCrowdMax = 64;
 
@@ -107,7 +107,7 @@ class Broadcaster {
     });
     me_->OnUndelivered([this](const Undelivered&) { me_.Check(false, "undelivered though all live"); });
     me_->OnDrained([this](const Peer&) { waiting_ = false; });
-    me_.Every(1, [this] { Work(); });
+    me_->Receive("start", [this](Alert&) { me_.Every(1, [this] { Work(); }); });
   }
 
  private:
@@ -144,6 +144,18 @@ class Broadcaster {
   bool stopped_ = false;
 };
 
+std::string Missing(const Crowd& crowd, int workers) {
+  std::string list;
+  for (int from = 1; from <= workers; ++from) {
+    for (int to = 1; to <= workers; ++to) {
+      if (crowd.delivered[from][to] == crowd.accepted[from][to]) continue;
+      list += "\n" + std::to_string(from) + " to " + std::to_string(to) + ": accepted " +
+              std::to_string(crowd.accepted[from][to]) + ", delivered " + std::to_string(crowd.delivered[from][to]);
+    }
+  }
+  return list;
+}
+
 TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
   const int workers = static_cast<int>(std::min<std::uint64_t>(EnvironmentOr("ALERTPIPE_BROADCAST_WORKERS", 16), kCrowdMax));
   const auto seconds = static_cast<int>(EnvironmentOr("ALERTPIPE_BROADCAST_SECONDS", 3));
@@ -154,7 +166,7 @@ TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
   for (int i = 0; i < workers; ++i) {
     family.Spawn([&](Member& me) {
       Broadcaster broadcaster(me, &*crowd, workers);
-      me->Receive("start", [&](Alert&) { broadcaster.Listen(); });
+      broadcaster.Listen();
       me.Run();
     });
   }
@@ -187,7 +199,7 @@ TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
     }
     return true;
   };
-  EXPECT_TRUE(family.Until(settled)) << "accepted alerts were lost";
+  EXPECT_TRUE(family.Until(settled)) << "accepted alerts were lost" << Missing(*crowd, workers);
   EXPECT_LT(memory_peak, std::uint64_t{6} << 30);
   std::uint64_t least = crowd->share[1];
   std::uint64_t most = crowd->share[1];
@@ -209,7 +221,7 @@ TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
 ALERTPIPE_TIME_LIMIT(Stress, AllBroadcastToAllThroughSmallPipes,
                      static_cast<int>(120 + 4 * EnvironmentOr("ALERTPIPE_BROADCAST_SECONDS", 3)));
 
-// ---- A receiver that is stopped -------------------------------------------------------------------------------------
+// ---- A receiver that is stopped ----
 
 TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
   constexpr std::uint64_t kCap = 300000;
@@ -296,7 +308,7 @@ TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
               kSenders, Long(accepted), Long(queued));
 }
 
-// ---- kill -9 under load ---------------------------------------------------------------------------------------------
+// ---- kill -9 under load ----
 
 // What one incarnation sent to another. The sender writes attempted before the call and accepted after it, so that a
 // sender killed in between is accounted for; numbers count from 1 for each pair and are the library's alert ids.
@@ -498,7 +510,7 @@ TEST(Stress, KilledWorkersLeaveAnAccountThatSettles) {
 ALERTPIPE_TIME_LIMIT(Stress, KilledWorkersLeaveAnAccountThatSettles,
                      static_cast<int>(120 + EnvironmentOr("ALERTPIPE_KILLS", 40)));
 
-// ---- One huge alert -------------------------------------------------------------------------------------------------
+// ---- One huge alert ----
 
 // Word by word; fast enough for 4 GiB.
 std::uint64_t Hash(std::string_view data) {

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The order of the steps is the promise: any other loses or misdelivers.
+#include "core/slot_life.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace alertpipe::core {
+namespace {
+
+using Step = SlotLife::Step;
+
+struct Taken {
+  Step step;
+  RosterWord word;
+};
+
+bool operator==(const Taken& a, const Taken& b) { return a.step == b.step && a.word == b.word; }
+
+// Carries steps out until one needs an answer or none is left.
+std::vector<Taken> Take(SlotLife* life) {
+  std::vector<Taken> taken;
+  while (life->step() != Step::kNone) {
+    taken.push_back({life->step(), life->word()});
+    if (life->step() == Step::kFork) break;
+    life->Done();
+  }
+  return taken;
+}
+
+void StartUp(SlotLife* life, std::uint32_t pid) {
+  life->Start();
+  Take(life);
+  life->Forked(pid);
+  Take(life);
+}
+
+TEST(SlotLife, AFreeSlotIsIdle) {
+  const SlotLife life;
+  EXPECT_TRUE(life.idle());
+  EXPECT_FALSE(life.running());
+  EXPECT_EQ(life.step(), Step::kNone);
+  EXPECT_TRUE(life.word() == (RosterWord{0, 0, SlotState::kFree}));
+}
+
+TEST(SlotLife, StartPublishesBeforeTheForkAndThePidAfterIt) {
+  SlotLife life;
+  life.Start();
+  EXPECT_FALSE(life.idle());
+  EXPECT_FALSE(life.running());
+  const RosterWord starting{1, 0, SlotState::kStarting};
+  EXPECT_TRUE(Take(&life) ==
+              (std::vector<Taken>{{Step::kPublishStarting, starting}, {Step::kFork, starting}}));
+  life.Forked(77);
+  const RosterWord up{1, 77, SlotState::kUp};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishUp, up}, {Step::kTellJoined, up}}));
+  EXPECT_TRUE(life.running());
+  EXPECT_FALSE(life.idle());
+}
+
+TEST(SlotLife, DeathIsPublishedThenReapedThenDrainedThenTold) {
+  SlotLife life;
+  StartUp(&life, 77);
+  life.Died();
+  EXPECT_FALSE(life.running());
+  EXPECT_FALSE(life.idle());
+  const RosterWord down{1, 77, SlotState::kDown};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishDown, down},
+                                                 {Step::kReap, down},
+                                                 {Step::kDrain, down},
+                                                 {Step::kTellDied, down}}));
+  EXPECT_TRUE(life.idle());
+}
+
+TEST(SlotLife, AFailedForkSpendsItsGenerationAndIsDrained) {
+  SlotLife life;
+  life.Start();
+  Take(&life);
+  life.ForkFailed();
+  const RosterWord down{1, 0, SlotState::kDown};
+  EXPECT_TRUE(Take(&life) ==
+              (std::vector<Taken>{
+                  {Step::kPublishDown, down}, {Step::kDrain, down}, {Step::kTellDied, down}}));
+  EXPECT_TRUE(life.idle());
+  life.Start();
+  EXPECT_TRUE(life.word() == (RosterWord{2, 0, SlotState::kStarting}));
+}
+
+TEST(SlotLife, EveryWorkerHasAGenerationOfItsOwn) {
+  SlotLife life;
+  for (std::uint32_t generation = 1; generation <= 100; ++generation) {
+    StartUp(&life, 1000 + generation);
+    EXPECT_TRUE(life.word() == (RosterWord{generation, 1000 + generation, SlotState::kUp}));
+    life.Died();
+    EXPECT_EQ(Take(&life).size(), 4u) << "a reaped life is reaped again";
+    EXPECT_TRUE(life.idle());
+  }
+}
+
+TEST(SlotLife, AFailedForkAfterALifeReapsNothing) {
+  SlotLife life;
+  StartUp(&life, 77);
+  life.Died();
+  Take(&life);
+  life.Start();
+  Take(&life);
+  life.ForkFailed();
+  for (const Taken& taken : Take(&life)) EXPECT_NE(taken.step, Step::kReap);
+}
+
+TEST(SlotLifeDeathTest, WrongInputsEndTheProgram) {
+  SlotLife idle;
+  EXPECT_DEATH(idle.Died(), "does not run");
+  EXPECT_DEATH(idle.Done(), "without a step");
+  EXPECT_DEATH(idle.Forked(1), "out of turn");
+  EXPECT_DEATH(idle.ForkFailed(), "out of turn");
+  SlotLife starting;
+  starting.Start();
+  EXPECT_DEATH(starting.Start(), "in use");
+  EXPECT_DEATH(starting.Died(), "does not run");
+  starting.Done();
+  EXPECT_DEATH(starting.Done(), "without a step");
+  SlotLife running;
+  StartUp(&running, 1);
+  EXPECT_DEATH(running.Start(), "in use");
+}
+
+}  // namespace
+}  // namespace alertpipe::core
