@@ -31,6 +31,14 @@
 
 namespace alertpipe::internal {
 
+// Keeps what a forked process has only a copy of from being destroyed there: closing or freeing it
+// would reach what belongs to the process that it was forked from.
+template <typename T>
+void LeakReference(std::shared_ptr<T> reference) {
+  static auto* const kept = new std::vector<std::shared_ptr<void>>();
+  kept->push_back(std::move(reference));
+}
+
 // What an endpoint is connected to. The descriptors stay the family's; they outlive the endpoint.
 struct Wiring {
   core::Roster roster;

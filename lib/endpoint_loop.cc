@@ -280,7 +280,7 @@ void EndpointImpl::Shutdown() {
   if (!guard_.InOwner()) {
     // Only a copy: neither the handles nor the counters may be touched.
     if (pump_.has_value()) pump_->Abandon();
-    new std::shared_ptr<EndpointImpl>(alive);
+    LeakReference(alive);
     return;
   }
   close_done_ = nullptr;

@@ -59,6 +59,7 @@ absl::Status CheckOptions(const MasterOptions& options) {
 
 absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  if (absl::Status status = os::CheckStandardDescriptors(); !status.ok()) return status;
   const auto slots = static_cast<std::uint32_t>(options.workers_max) + 1;
   // Two for each pipe, and a pidfd for each worker.
   if (absl::Status status =

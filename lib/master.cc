@@ -18,8 +18,8 @@ Master::~Master() {
     state_->Shutdown();
     return;
   }
-  new std::shared_ptr<State>(std::move(state_));
-  new std::shared_ptr<internal::EndpointImpl>(std::move(impl_));
+  internal::LeakReference(std::move(state_));
+  internal::LeakReference(std::move(impl_));
 }
 
 absl::StatusOr<std::unique_ptr<Master>> Master::Create(const MasterOptions& options) {

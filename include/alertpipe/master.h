@@ -69,8 +69,9 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
   //
   // Errors: kInvalidArgument for an option out of range (names option, limit and value);
   // kResourceExhausted when RLIMIT_NOFILE has no room (names the limit, what is open and what is
-  // needed), or memory or descriptors are short; kUnimplemented when the kernel misses something
-  // that this library cannot do without.
+  // needed), or memory or descriptors are short; kFailedPrecondition when descriptor 0, 1 or 2 is
+  // closed (a daemon opens /dev/null there); kUnimplemented when the kernel misses something that
+  // this library cannot do without.
   static absl::StatusOr<std::unique_ptr<Master>> Create(const MasterOptions& options);
 
   // Closes the endpoint if attached, and the pipes. The workers are not ended, but nobody reaps or

@@ -40,9 +40,11 @@ class To {
  public:
   enum class Kind : std::uint8_t { kPid, kSlot, kPeer, kAnyWorker };
 
-  To(pid_t pid)
-      : pid_(pid), kind_(Kind::kPid) {}  // NOLINT(google-explicit-constructor): a pid is a receiver
-  To(const Peer& peer)                   // NOLINT(google-explicit-constructor): so is a peer
+  // Both convert on purpose: a pid is a receiver, and so is a peer.
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  To(pid_t pid) : pid_(pid), kind_(Kind::kPid) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  To(const Peer& peer)
       : pid_(peer.pid), slot_(peer.slot), generation_(peer.generation), kind_(Kind::kPeer) {}
 
   static To Pid(pid_t pid) { return To(pid); }

@@ -37,9 +37,10 @@ namespace alertpipe {
 class Result {
  public:
   Result() = default;
-  Result(absl::Status status)
-      : status_(std::move(status)) {}                       // NOLINT(google-explicit-constructor)
-  operator const absl::Status&() const { return status_; }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor): a status is a result
+  Result(absl::Status status) : status_(std::move(status)) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): and back
+  operator const absl::Status&() const { return status_; }
 
   bool ok() const { return status_.ok(); }
   const absl::Status& status() const { return status_; }

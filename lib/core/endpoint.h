@@ -226,7 +226,7 @@ class Endpoint {
   std::uint64_t turn_ = 1;
   int waiting_ = 0;                   // boxes with something queued or to be told
   std::size_t refused_at_bytes_ = 0;  // what was queued then
-  int pid_hint_ = 0;  // where ResolvePid looks first
+  int pid_hint_ = 0;                  // where ResolvePid looks first
   int next_any_ = 1;                  // where ResolveAny starts among equals
   bool refused_in_all_ =
       false;  // somebody was refused for the endpoint's cap while its own queue was empty

@@ -81,6 +81,17 @@ absl::Status CheckDescriptors(size_t needed) {
                                                    " more are needed (ulimit -n sets the limit)"));
 }
 
+absl::Status CheckStandardDescriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (calls().fcntl(fd, F_GETFD, 0) >= 0) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("descriptor ", fd,
+                     " is closed: stdio and libuv need 0, 1 and 2; open "
+                     "/dev/null there before the master is created"));
+  }
+  return absl::OkStatus();
+}
+
 size_t PacketBytesMax() noexcept {
   constexpr size_t kPacketBytes = 4096;
   const auto pipe_buf = calls().pathconf("/", _PC_PIPE_BUF);

@@ -20,6 +20,11 @@ namespace alertpipe::os {
 // Where the limit cannot be asked the answer is OK, and the calls that create tell.
 absl::Status CheckDescriptors(size_t needed);
 
+// Whether descriptors 0, 1 and 2 are open. Where one is not, the next pipe takes its number: stdio
+// then writes into it, and libuv refuses to close it.
+//   FailedPrecondition  one is closed; the text says which, and what to do
+absl::Status CheckStandardDescriptors();
+
 // Bytes that a packet may have at most: min(4096, PIPE_BUF of the running system). At least 512
 // (POSIX).
 size_t PacketBytesMax() noexcept;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every function that a public header declares must come out of the built library: this file takes the address of each,
-// so a missing export does not link. What an object of each type may do (copy, move) is fixed here as well.
+// Every function that a public header declares must come out of the built library: this file takes
+// the address of each, so a missing export does not link. What an object of each type may do (copy,
+// move) is fixed here as well.
 #include <alertpipe/alertpipe.h>
 #include <gtest/gtest.h>
 
@@ -42,24 +43,32 @@ TEST(Symbols, Alert) {
   using View = std::string_view;
   EXPECT_TRUE(Linked(&Alert::TakeData));
   EXPECT_TRUE(Linked(static_cast<SendResult (Alert::*)(View, View) const>(&Alert::Reply)));
-  EXPECT_TRUE(Linked(static_cast<SendResult (Alert::*)(View, Buffer) const>(&Alert::Reply<Buffer>)));
+  EXPECT_TRUE(
+      Linked(static_cast<SendResult (Alert::*)(View, Buffer) const>(&Alert::Reply<Buffer>)));
   EXPECT_TRUE(Linked(&Alert::reply_token));
-  EXPECT_TRUE(Linked(static_cast<SendResult (ReplyToken::*)(View, View) const>(&ReplyToken::Reply)));
-  EXPECT_TRUE(Linked(static_cast<SendResult (ReplyToken::*)(View, Buffer) const>(&ReplyToken::Reply<Buffer>)));
+  EXPECT_TRUE(
+      Linked(static_cast<SendResult (ReplyToken::*)(View, View) const>(&ReplyToken::Reply)));
+  EXPECT_TRUE(Linked(
+      static_cast<SendResult (ReplyToken::*)(View, Buffer) const>(&ReplyToken::Reply<Buffer>)));
 }
 
 TEST(Symbols, Endpoint) {
   using View = std::string_view;
   EXPECT_TRUE(Linked(static_cast<SendResult (Endpoint::*)(To, View, View)>(&Endpoint::Send)));
-  EXPECT_TRUE(Linked(static_cast<SendResult (Endpoint::*)(To, View, Buffer)>(&Endpoint::Send<Buffer>)));
-  EXPECT_TRUE(Linked(static_cast<BroadcastResult (Endpoint::*)(View, View, Scope)>(&Endpoint::Broadcast)));
-  EXPECT_TRUE(Linked(static_cast<BroadcastResult (Endpoint::*)(View, Buffer, Scope)>(&Endpoint::Broadcast<Buffer>)));
+  EXPECT_TRUE(
+      Linked(static_cast<SendResult (Endpoint::*)(To, View, Buffer)>(&Endpoint::Send<Buffer>)));
+  EXPECT_TRUE(
+      Linked(static_cast<BroadcastResult (Endpoint::*)(View, View, Scope)>(&Endpoint::Broadcast)));
+  EXPECT_TRUE(Linked(static_cast<BroadcastResult (Endpoint::*)(View, Buffer, Scope)>(
+      &Endpoint::Broadcast<Buffer>)));
   EXPECT_TRUE(Linked(&Endpoint::Flush));
   EXPECT_TRUE(Linked(static_cast<std::size_t (Endpoint::*)() const>(&Endpoint::QueuedBytes)));
   EXPECT_TRUE(Linked(static_cast<std::size_t (Endpoint::*)(int) const>(&Endpoint::QueuedBytes)));
   EXPECT_TRUE(Linked(static_cast<Result (Endpoint::*)(View, Handler)>(&Endpoint::Receive)));
-  EXPECT_TRUE(Linked(static_cast<Result (Endpoint::*)(std::initializer_list<NamedHandler>)>(&Endpoint::Receive)));
-  EXPECT_TRUE(Linked(static_cast<Result (Endpoint::*)(const std::vector<NamedHandler>&)>(&Endpoint::Receive)));
+  EXPECT_TRUE(Linked(
+      static_cast<Result (Endpoint::*)(std::initializer_list<NamedHandler>)>(&Endpoint::Receive)));
+  EXPECT_TRUE(Linked(
+      static_cast<Result (Endpoint::*)(const std::vector<NamedHandler>&)>(&Endpoint::Receive)));
   EXPECT_TRUE(Linked(&Endpoint::ReceiveDefault));
   EXPECT_TRUE(Linked(&Endpoint::Remove));
   EXPECT_TRUE(Linked(&Endpoint::OnUndelivered));
@@ -90,13 +99,15 @@ TEST(Symbols, SlotWorkerMaster) {
   EXPECT_TRUE(Linked(&Master::LastStats));
 }
 
-static_assert(std::is_nothrow_move_constructible_v<Buffer> && !std::is_copy_constructible_v<Buffer>);
+static_assert(std::is_nothrow_move_constructible_v<Buffer> &&
+              !std::is_copy_constructible_v<Buffer>);
 static_assert(std::is_nothrow_move_constructible_v<Slot> && !std::is_copy_constructible_v<Slot>);
 static_assert(!std::is_copy_constructible_v<Alert> && !std::is_move_constructible_v<Alert>);
 static_assert(!std::is_copy_constructible_v<Worker> && !std::is_move_constructible_v<Worker>);
 static_assert(!std::is_copy_constructible_v<Master> && !std::is_move_constructible_v<Master>);
 static_assert(std::is_copy_constructible_v<ReplyToken> && std::is_copy_constructible_v<SendResult>);
-static_assert(std::is_convertible_v<SendResult, absl::Status> && std::is_convertible_v<Result, absl::Status>);
+static_assert(std::is_convertible_v<SendResult, absl::Status> &&
+              std::is_convertible_v<Result, absl::Status>);
 static_assert(std::is_convertible_v<pid_t, To> && std::is_convertible_v<Peer, To>);
 static_assert(!std::is_convertible_v<std::string, Buffer>, "handing over must be written out");
 

@@ -149,5 +149,20 @@ TEST(PacketBytesMax, IsTheSmallerOf4096AndPipeBuf) {
   }
 }
 
+TEST(CheckStandardDescriptors, NamesTheOneThatIsClosed) {
+  EXPECT_TRUE(CheckStandardDescriptors().ok());
+  for (const int fd : {0, 1, 2}) {
+    EXPECT_EQ(RunInChild([fd] {
+                ::close(fd);
+                const absl::Status status = CheckStandardDescriptors();
+                CHILD_EXPECT(absl::IsFailedPrecondition(status));
+                const std::string wanted = "descriptor " + std::to_string(fd) + " is closed";
+                CHILD_EXPECT(std::string(status.message()).find(wanted) == 0);
+                return 0;
+              }),
+              0);
+  }
+}
+
 }  // namespace
 }  // namespace alertpipe::os
