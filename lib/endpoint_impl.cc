@@ -180,6 +180,8 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
     const bool first_charge = payload.shared == nullptr || result.accepted == 0;
     SendResult sent = Deliver(target, name, &payload, first_charge);
     if (sent.ok()) {
+      // The copy that those who could not take it at once will share counts from the first on.
+      if (core_.NeedsLent(target.slot)) payload.shared->Charge(core_.Lent(target.slot)->bytes());
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
     } else {

@@ -130,6 +130,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void OnReadable() override;
   void OnWritable(int slot) override;
   void OnTurnEnd() override;
+  void OnNewTurn() override { handled_ = 0; }
   void OnMoreWork() override;
   void OnDeadline() override;
   void OnLifeline() override;
@@ -161,6 +162,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   State state_ = State::kDetached;
   std::optional<uv::Pump> pump_;
   int alerts_per_turn_max_ = 1;
+  int handled_ = 0;        // in this turn
   bool handling_ = false;  // inside a handler or hook: a nested uv_run must not deliver
   bool telling_ = false;   // inside TellEvents
   bool tell_all_ = false;

@@ -91,7 +91,7 @@ void EndpointImpl::OnReadable() {
     pump_->PauseInbox(true);
     return;
   }
-  if (core_.inbox().pending()) return;
+  if (core_.inbox().pending() || handled_ >= alerts_per_turn_max_) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   ReadOnce();
   HandleArrivals(alive);
@@ -111,7 +111,7 @@ void EndpointImpl::ReadOnce() {
 
 void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
   core::Arrival arrival;
-  for (int handled = 0; handled < alerts_per_turn_max_; ++handled) {
+  for (; handled_ < alerts_per_turn_max_; ++handled_) {
     core_.NextArrival(&arrival);
     if (arrival.kind == core::Arrival::Kind::kNone) return;
     if (arrival.kind == core::Arrival::Kind::kDamage) {

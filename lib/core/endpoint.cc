@@ -240,6 +240,10 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   const Outbox& outbox = box.outbox;
   // About a queue that is gone: what was in it has been given back, or its receiver is dead.
   if (arrival.sender.generation < outbox.generation()) return true;
+  if (arrival.sender.generation == outbox.generation() && body.alert_id >= box.failed_from &&
+      body.alert_id < outbox.next_id()) {
+    return true;
+  }
   // Rejects come in the order of the alerts, once each, and only for what has begun to leave. So
   // no flood of forged ones can cost more than the alerts that were sent.
   const bool in_turn = body.alert_id > box.rejected_id && body.alert_id < outbox.sequence_written();
@@ -310,7 +314,10 @@ void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
   peer.slot = slot;
   if (peer.generation != box->outbox.generation()) peer.pid = 0;
   peer.generation = box->outbox.generation();
-  failures_.push_back({peer, reason, box->rejected_id, box->outbox.Fail(&meter_)});
+  const std::uint64_t next = box->outbox.sequence_written();
+  const FailedRun run = box->outbox.Fail(&meter_);
+  box->failed_from = std::min(box->failed_from, run.open ? next - 1 : next);
+  failures_.push_back({peer, reason, box->rejected_id, run});
   NoteQueue(box);
   TellRoom();
 }

@@ -175,6 +175,7 @@ class Endpoint {
     std::uint32_t gone_generation = 0;  // found dead by writing, when no master is left to say so
     std::uint64_t failures = 0;         // how often everything queued has been given back
     std::uint64_t rejected_id = 0;      // the last of our alerts that the receiver has rejected
+    std::uint64_t failed_from = ~std::uint64_t{0};  // it and all after it have been given back
     std::uint32_t rejects_generation = 0;
     std::deque<Reject> rejects;  // to be sent back
   };

@@ -15,6 +15,8 @@ namespace {
 
 // What an alert takes in a queue besides its name and data, at most.
 constexpr std::size_t kAlertOverhead = kRecordBytes + kRequestIdBytes + kTotalBytes;
+// What an alert whose data is held already takes in packets of its own: its first and last record.
+constexpr std::size_t kSharedRestMax = 2 * kBodyBytesMax;
 
 }  // namespace
 
@@ -149,13 +151,16 @@ absl::Status Endpoint::CheckCaps(const Target& target, std::size_t bytes, bool o
                      " is full: queued_bytes_per_peer_max is ", per_peer, " bytes, ", queued,
                      " are queued, the alert needs ", bytes));
   }
+  // What further receivers of a broadcast add: the data between its ends is held once.
+  const std::size_t added = first_charge ? bytes : std::min(bytes, kSharedRestMax);
   const std::size_t in_all = meter_.queued_bytes();
   const std::uint64_t cap = settings.queued_bytes_max;
-  if (first_charge && in_all + bytes > cap && !(owned && bytes > cap && in_all == 0)) {
+  const bool exempt = owned && bytes > cap && (in_all == 0 || !first_charge);
+  if (in_all + added > cap && !exempt) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no room for an alert to ", Describe(PeerAt(target.slot, target.word)),
                      ": queued_bytes_max is ", cap, " bytes, ", in_all,
-                     " are queued for all receivers, the alert needs ", bytes));
+                     " are queued for all receivers, the alert needs ", added));
   }
   return absl::OkStatus();
 }
@@ -170,6 +175,7 @@ void Endpoint::Readdress(Box* box, int slot, const RosterWord& word) {
   header.destination_generation = word.generation;
   box->outbox.Address(header);
   box->rejected_id = 0;
+  box->failed_from = ~std::uint64_t{0};
   box->turn = 0;
 }
 

@@ -25,6 +25,10 @@ SharedData* SharedData::Create(Buffer* data, Meter* meter) {
 
 void SharedData::AddRef(std::size_t bytes) {
   ++refs_;
+  Charge(bytes);
+}
+
+void SharedData::Charge(std::size_t bytes) {
   if (charged_ != 0) return;
   charged_ = bytes;
   meter_->ChargeQueued(bytes);

@@ -41,8 +41,10 @@ class SharedData {
  public:
   // Holds one reference of the caller. Null when memory is short; *data is then unchanged.
   static SharedData* Create(Buffer* data, Meter* meter);
-  // Takes a reference for an outbox; the first one charges `bytes`.
+  // Takes a reference for an outbox, and charges `bytes`.
   void AddRef(std::size_t bytes);
+  // Charges `bytes` until the last Release. Only the first charge counts.
+  void Charge(std::size_t bytes);
   void Release();
   std::string_view view() const { return data_.view(); }
   char* data() { return data_.data(); }

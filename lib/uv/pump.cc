@@ -11,7 +11,7 @@ int Pump::Start(int inbox_fd, int slots, bool keep_loop_alive) {
   int error = inbox_.Init(loop_, inbox_fd, [this] { client_->OnReadable(); });
   if (error == 0) error = inbox_.Start(UV_READABLE);
   if (error == 0) error = prepare_.Start(loop_, [this] { client_->OnTurnEnd(); });
-  if (error == 0) error = check_.Start(loop_, [this] { client_->OnTurnEnd(); });
+  if (error == 0) error = check_.Start(loop_, [this] { OnCheck(); });
   if (error == 0) error = idle_.Init(loop_, [this] { client_->OnMoreWork(); });
   if (error != 0) {
     Close();
@@ -21,6 +21,11 @@ int Pump::Start(int inbox_fd, int slots, bool keep_loop_alive) {
   check_.SetRef(false);
   ApplyRef();
   return 0;
+}
+
+void Pump::OnCheck() {
+  client_->OnNewTurn();
+  client_->OnTurnEnd();  // may be the end of the pump as well
 }
 
 void Pump::ApplyRef() {
