@@ -228,6 +228,23 @@ TEST(Death, AReplacementBetweenLookUpAndQueueingMisdeliversNothing) {
   ExpectUndamaged(family.get());
 }
 
+// The successor has been sent to already when a send to its predecessor gets as far as the queue.
+TEST(Death, AQueueNeverGoesBackToAPredecessor) {
+  const auto family = Workers(2);
+  Target before;
+  ASSERT_TRUE(family->at(1).Resolve(To::Slot(2), &before).ok());
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "new").ok());
+  const Admission late = family->at(1).Accept(before, {"old", "", 0, 0}, nullptr, false, true);
+  EXPECT_TRUE(absl::IsUnavailable(late.status));
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "newer").ok());
+  family->Settle();
+  EXPECT_EQ(family->Deliver(2).size(), 2u);
+  ExpectUndamaged(family.get());
+}
+
 TEST(Death, AFailedForkGivesBackWhatWasSentToIt) {
   SimulatedFamily family(GenerousSettings(3));
   family.Respawn(1);
@@ -526,6 +543,75 @@ TEST(Rejects, OfADeadReceiverAreNoDamage) {
   ASSERT_TRUE(family->Send(1, To::Slot(2), "to the successor").ok());
   family->Settle();
   EXPECT_EQ(family->Deliver(2).size(), 1u);
+  ExpectUndamaged(family.get());
+}
+
+// Rejected while half of it was still here, and then the receiver died: that is one failure, not
+// two.
+TEST(Rejects, AreNotFollowedByAFailureOfTheSameAlert) {
+  const auto family = SimulatedFamily::WithWorkers(SmallBudget());
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "too large", MakeData(200000)).ok());
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "next").ok());
+  while (family->stats(2).alerts_rejected == 0) {
+    family->Pump(1);
+    family->Read(2);
+  }
+  family->EndTurn(2);
+  family->ReadAll(1);
+  std::vector<Told> failed = OfKind(family->Events(1), Kind::kUndelivered);
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].reason, UndeliveredReason::kReceiverFull);
+  ASSERT_GT(family->at(1).queued_bytes(2), 0u);
+  family->Kill(2);
+  family->Bury(2);
+  family->Settle();
+  failed = OfKind(family->Events(1), Kind::kUndelivered);
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].name, "next");
+  EXPECT_EQ(family->stats(1).alerts_undelivered, 2u);
+  EXPECT_EQ(family->stats(1).queued_bytes, 0u);
+}
+
+// The same, with the reject still unread when the queue is given back.
+TEST(Rejects, ThatAreReadAfterTheFailureAreTheSameFailure) {
+  const auto family = SimulatedFamily::WithWorkers(SmallBudget());
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "too large", MakeData(30000)).ok());
+  while (family->stats(2).alerts_rejected == 0) {
+    family->Pump(1);
+    family->Read(2);
+  }
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "half", MakeData(200000)).ok());
+  while (family->stats(2).alerts_rejected == 1) {
+    family->Pump(1);
+    family->Read(2);
+  }
+  family->EndTurn(2);
+  ASSERT_GT(family->at(1).queued_bytes(2), 0u);
+  family->Kill(2);
+  family->Bury(2);
+  family->Settle();
+  std::string told;
+  for (const Told& failed : OfKind(family->Events(1), Kind::kUndelivered)) {
+    told += failed.name + (failed.reason == UndeliveredReason::kPeerDied ? " died " : " full ");
+  }
+  EXPECT_EQ(told, "too large full half died ");
+  ExpectUndamaged(family.get());
+}
+
+TEST(Rejects, OfASuccessorCountFromOneAgain) {
+  const auto family = SimulatedFamily::WithWorkers(SmallBudget());
+  family->Send(1, To::Slot(2), "small");
+  family->Send(1, To::Slot(2), "too large", MakeData(30000));
+  family->Settle();
+  EXPECT_EQ(OfKind(family->Events(1), Kind::kUndelivered).size(), 1u);
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  family->Settle();
+  family->Events(1);
+  family->Send(1, To::Slot(2), "too large", MakeData(30000));
+  family->Settle();
+  EXPECT_EQ(OfKind(family->Events(1), Kind::kUndelivered).size(), 1u);
   ExpectUndamaged(family.get());
 }
 

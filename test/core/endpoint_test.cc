@@ -505,6 +505,21 @@ TEST(Drained, IsToldWhenADeathMakesRoom) {
   });
 }
 
+// Large data is given back, and makes room, only when the application has been told.
+TEST(Drained, IsToldWhenLargeDataOfTheDeadIsFreed) {
+  FamilySettings settings = SmallCaps();
+  settings.queued_bytes_max = 20000;
+  const auto family = SimulatedFamily::WithWorkers(settings);
+  family->pipe(2).refusals = 1;
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "n", Buffer::Copy(MakeData(18000)).value()).ok());
+  ASSERT_TRUE(
+      absl::IsResourceExhausted(family->Send(1, To::Slot(3), "n", MakeData(3000)).status()));
+  family->Kill(2);
+  family->Bury(2);
+  family->Settle();
+  EXPECT_EQ(CountDrained(family->Events(1), 3), 1);
+}
+
 // ---- Blocked pipes
 
 TEST(Blocked, NothingIsTriedUntilThePipeIsWritable) {
@@ -519,6 +534,20 @@ TEST(Blocked, NothingIsTriedUntilThePipeIsWritable) {
   EXPECT_EQ(family->stats(1).writes_blocked, 1u);
   family->Pump(1);
   EXPECT_EQ(Names(family->Deliver(2)), "a b ");
+}
+
+TEST(Blocked, WhatWaitedForTheEndOfTheTurnIsNotTriedEither) {
+  const auto family = Workers(2);
+  family->Send(1, To::Slot(2), "a");
+  family->Send(1, To::Slot(2), "b");  // waits for the end of the turn
+  family->pipe(2).refusals = 1;
+  family->Send(1, To::Slot(2), "large", MakeData(5000));
+  ASSERT_TRUE(family->at(1).blocked(2));
+  const std::uint64_t writes = family->stats(1).writes;
+  family->EndTurn(1);
+  EXPECT_EQ(family->stats(1).writes, writes);
+  family->Pump(1);
+  EXPECT_EQ(Names(family->Deliver(2)), "a b large ");
 }
 
 TEST(Stats, CountWhatHappened) {

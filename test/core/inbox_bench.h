@@ -98,7 +98,6 @@ class InboxBench {
   std::size_t reassembly_bytes() const { return meter_.reassembly_bytes(); }
 
   HeapRoster roster;
-  std::unique_ptr<Inbox> inbox;
 
  private:
   void TakeAll() {
@@ -121,6 +120,9 @@ class InboxBench {
   std::unique_ptr<CounterPage> page_;
   Meter meter_;
   std::vector<Seen> seen_;
+
+ public:
+  std::unique_ptr<Inbox> inbox;  // goes before what it refers to
 };
 
 }  // namespace alertpipe::core

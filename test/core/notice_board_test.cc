@@ -91,6 +91,10 @@ TEST(NoticeBoard, NobodyIsToldOfItself) {
   EXPECT_EQ(Tell(&board, kReader), "");
   EXPECT_FALSE(board.Pending(kReader));
   EXPECT_EQ(Tell(&board, 2), "-1.1 +1.2/99 ");
+  // Nor with something else to be told.
+  board.Died(3, 1);
+  board.Died(kReader, 2);
+  EXPECT_EQ(Tell(&board, kReader), "-3.1 ");
 }
 
 TEST(NoticeBoard, ANewReaderHearsNothingOld) {

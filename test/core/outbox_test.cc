@@ -171,7 +171,8 @@ TEST(Writing, FullOnlyLeavesThePacketThatCanStillBeShared) {
   EXPECT_EQ(bench.Write(1, true), 0);
   ASSERT_TRUE(bench.Lend("a", "1"));
   EXPECT_EQ(bench.Write(1, true), 0);
-  ASSERT_TRUE(bench.Lend("large", MakeData(10000)));
+  const std::string data = MakeData(10000);
+  ASSERT_TRUE(bench.Lend("large", data));
   int packets = 0;
   while (const int wrote = bench.Write(4, true)) packets += wrote;
   EXPECT_EQ(packets, 2);  // first and one middle; the last part waits for company
@@ -193,7 +194,8 @@ TEST(Writing, SequenceWrittenIsWhatTheReceiverExpects) {
   OutboxBench bench;
   EXPECT_EQ(bench.outbox.sequence_written(), 1u);
   ASSERT_TRUE(bench.Lend("", MakeData(4000)));
-  ASSERT_TRUE(bench.Lend("large", MakeData(30000)));
+  const std::string data = MakeData(30000);
+  ASSERT_TRUE(bench.Lend("large", data));
   ASSERT_TRUE(bench.Lend("small", ""));
   while (!bench.outbox.empty()) {
     const std::uint64_t before = bench.outbox.sequence_written();

@@ -292,6 +292,9 @@ class Simulation {
       EXPECT_EQ(account.failed.count(id) + account.rejected.count(id), 0u)
           << who << ": " << id << " was delivered and given back";
     }
+    for (const std::uint64_t id : account.failed) {
+      EXPECT_EQ(account.rejected.count(id), 0u) << who << ": " << id << " was given back twice";
+    }
     if (Lives(sender) && Lives(receiver)) {
       EXPECT_EQ(account.delivered.size() + account.rejected.size(), account.accepted) << who;
       EXPECT_TRUE(account.failed.empty()) << who;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The acceptance cases of ngx.ipc, on families of real processes. ALERTPIPE_PINGPONGS raises the number of ping-pongs
-// (20,000 each by default).
+// The acceptance cases of ngx.ipc, on families of real processes. ALERTPIPE_PINGPONGS raises the
+// number of ping-pongs (20,000 each by default).
 #include <unistd.h>
 
 #include <charconv>
@@ -38,7 +38,8 @@ TEST(Acceptance, HelloIsAnsweredWithWhatWasSaid) {
         ++tally->matrix[me.slot()][alert.sender().slot];
         ++tally->heard[me.slot()];
       });
-      if (me.slot() == 4) me.Check(me->Broadcast("hello", "from all of us").accepted == 4, "broadcast");
+      if (me.slot() == 4)
+        me.Check(me->Broadcast("hello", "from all of us").accepted == 4, "broadcast");
       me.Run();
     });
   }
@@ -56,7 +57,8 @@ TEST(Acceptance, SendToAnyOtherWorker) {
       me->Receive("start", [&](Alert&) {
         for (const Peer& peer : me->Workers()) {
           if (peer == me->self()) continue;
-          me.Check(me->Send(peer.pid, "hello", std::to_string(getpid())).ok(), "send to another worker's pid");
+          me.Check(me->Send(peer.pid, "hello", std::to_string(getpid())).ok(),
+                   "send to another worker's pid");
         }
       });
       me->Receive("hello", [&](Alert& alert) {
@@ -70,7 +72,8 @@ TEST(Acceptance, SendToAnyOtherWorker) {
   family->Broadcast("start");
   ASSERT_TRUE(family.Until([&] { return tally->heard[0] == 6; }));
   for (int to = 1; to <= 3; ++to) {
-    for (int from = 1; from <= 3; ++from) EXPECT_EQ(tally->matrix[to][from], to == from ? 0u : 1u) << from << to;
+    for (int from = 1; from <= 3; ++from)
+      EXPECT_EQ(tally->matrix[to][from], to == from ? 0u : 1u) << from << to;
   }
 }
 
@@ -85,7 +88,9 @@ TEST(Acceptance, FloodArrivesCompleteAndInOrder) {
     me.Run();
   });
   family.Spawn([&](Member& me) {
-    Pump pump(kAlerts, [&](std::uint64_t number) { return me->Send(To::Slot(1), "flood", Numbered(number, 30)); });
+    Pump pump(kAlerts, [&](std::uint64_t number) {
+      return me->Send(To::Slot(1), "flood", Numbered(number, 30));
+    });
     me->OnDrained([&](const Peer&) { pump.Go(); });
     pump.Go();
     me.Run();
@@ -125,7 +130,8 @@ TEST(Acceptance, OneToAMillionInOneAlert) {
   family.Spawn([&](Member& me) {
     me->Receive("long", [&](Alert& alert) {
       const std::uint32_t wrong = FirstWrong(alert.data(), kNumbers);
-      me.Check(wrong == 0, "wrong at " + std::to_string(wrong) + " of " + std::to_string(alert.data().size()));
+      me.Check(wrong == 0,
+               "wrong at " + std::to_string(wrong) + " of " + std::to_string(alert.data().size()));
       ++tally->heard[1];
     });
     me.Run();
@@ -143,7 +149,8 @@ TEST(Acceptance, LongCountsOfManyLengths) {
   family.Spawn([&](Member& me) {
     me->Receive("long", [&](Alert& alert) {
       const auto count = static_cast<std::uint32_t>(++tally->heard[1] * 97);
-      me.Check(FirstWrong(alert.data(), count) == 0, "wrong in a count to " + std::to_string(count));
+      me.Check(FirstWrong(alert.data(), count) == 0,
+               "wrong in a count to " + std::to_string(count));
     });
     me.Run();
   });
@@ -210,7 +217,7 @@ TEST(Acceptance, PingSkipsOneself) {
   for (int to = 1; to <= 5; ++to) EXPECT_EQ(tally->matrix[to][to], 0u);
 }
 
-// ---- Ping-pongs ----
+// ---- Ping-pongs ---------------------------------------------------------------------------------
 
 struct PingPongs {
   Count pings[kMembers][kMembers];  // that [receiver] got from [sender], all verified
@@ -218,8 +225,9 @@ struct PingPongs {
   Count finished;
 };
 
-// Every worker pings all others; each answers; each answer triggers the next ping to whoever gave it, until each pair
-// has had its share. Every alert carries its number within its pair and direction.
+// Every worker pings all others; each answers; each answer triggers the next ping to whoever gave
+// it, until each pair has had its share. Every alert carries its number within its pair and
+// direction.
 void Play(Member& me, PingPongs* seen, int workers, std::uint64_t share, std::size_t bytes) {
   const int self = me.slot();
   std::uint64_t done = 0;
@@ -275,8 +283,8 @@ void PlayPingPong(int workers, std::size_t bytes) {
       verified += seen->pongs[to][from];
     }
   }
-  std::printf("ping-pongs: %llu verified, %d workers, %zu bytes\n", static_cast<unsigned long long>(verified), workers,
-              bytes);
+  std::printf("ping-pongs: %llu verified, %d workers, %zu bytes\n",
+              static_cast<unsigned long long>(verified), workers, bytes);
 }
 
 TEST(PingPong, FiveWorkersTenBytes) { PlayPingPong(5, 10); }
@@ -284,13 +292,14 @@ TEST(PingPong, FiveWorkersTenKilobytes) { PlayPingPong(5, 10000); }
 TEST(PingPong, TwentyWorkersTenBytes) { PlayPingPong(20, 10); }
 TEST(PingPong, TwentyWorkersTenKilobytes) { PlayPingPong(20, 10000); }
 
-const int kPingPongSeconds = static_cast<int>(60 + EnvironmentOr("ALERTPIPE_PINGPONGS", 20000) / 1000);
+const int kPingPongSeconds =
+    static_cast<int>(60 + EnvironmentOr("ALERTPIPE_PINGPONGS", 20000) / 1000);
 ALERTPIPE_TIME_LIMIT(PingPong, FiveWorkersTenBytes, kPingPongSeconds);
 ALERTPIPE_TIME_LIMIT(PingPong, FiveWorkersTenKilobytes, kPingPongSeconds);
 ALERTPIPE_TIME_LIMIT(PingPong, TwentyWorkersTenBytes, kPingPongSeconds);
 ALERTPIPE_TIME_LIMIT(PingPong, TwentyWorkersTenKilobytes, kPingPongSeconds);
 
-// ---- 70,000 bytes from all to all ----
+// ---- 70,000 bytes from all to all ---------------------------------------------------------------
 
 TEST(Acceptance, SeventyThousandBytesFromAllToAll) {
   constexpr int kWorkers = 16;
@@ -303,8 +312,8 @@ TEST(Acceptance, SeventyThousandBytesFromAllToAll) {
       const int self = me.slot();
       me->Receive("start", [&](Alert&) {
         for (std::uint64_t round = 1; round <= kRounds; ++round) {
-          const BroadcastResult sent =
-              me->Broadcast("large", Pattern(kBytes, static_cast<std::uint64_t>(self) * 100 + round));
+          const BroadcastResult sent = me->Broadcast(
+              "large", Pattern(kBytes, static_cast<std::uint64_t>(self) * 100 + round));
           me.Check(sent.accepted == kWorkers && sent.refused.empty(), "broadcast");
         }
       });
@@ -327,7 +336,8 @@ TEST(Acceptance, SeventyThousandBytesFromAllToAll) {
     return true;
   }));
   for (int to = 1; to <= kWorkers; ++to) {
-    for (int from = 1; from <= kWorkers; ++from) EXPECT_EQ(tally->matrix[to][from], kRounds) << from << " to " << to;
+    for (int from = 1; from <= kWorkers; ++from)
+      EXPECT_EQ(tally->matrix[to][from], kRounds) << from << " to " << to;
   }
 }
 

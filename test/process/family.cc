@@ -71,7 +71,8 @@ void ForEachPipe(const std::function<void(int fd, std::uint64_t inode)>& look) {
 void BeginWorker(Board* board, const std::set<std::uint64_t>& pipes, const Slot& slot) {
   alarm(static_cast<unsigned>(2 * LivenessLimitSeconds()));
   ForEachPipe([&](int fd, std::uint64_t inode) {
-    if (pipes.count(inode) != 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) board->inbox[slot.number()] = inode;
+    if (pipes.count(inode) != 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+      board->inbox[slot.number()] = inode;
   });
 }
 
@@ -87,11 +88,11 @@ bool WaitUntilAwake(Board* board, const Slot& slot) {
 
 }  // namespace
 
-// ---- What processes share ----
+// ---- What processes share -----------------------------------------------------------------------
 
 void* MapShared(std::size_t bytes) {
-  void* memory =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
     std::perror("mmap of shared memory");
     std::abort();
@@ -117,7 +118,7 @@ void Board::Complain(std::string_view text) {
   if (place < kComplaints) complaint[place].Set(text);
 }
 
-// ---- Small tools ----
+// ---- Small tools --------------------------------------------------------------------------------
 
 int LivenessLimitSeconds() {
   if (g_limit_seconds == 0) {
@@ -128,7 +129,9 @@ int LivenessLimitSeconds() {
   return g_limit_seconds;
 }
 
-void RaiseLivenessLimit(int seconds) { g_limit_seconds = std::max(LivenessLimitSeconds(), seconds); }
+void RaiseLivenessLimit(int seconds) {
+  g_limit_seconds = std::max(LivenessLimitSeconds(), seconds);
+}
 
 bool Eventually(const std::function<bool()>& done) {
   const auto limit = Limit();
@@ -210,7 +213,8 @@ std::uint64_t ProcessBytes(pid_t pid, const char* file, const char* key) {
 ::testing::AssertionResult Says(const absl::Status& status, absl::StatusCode code,
                                 std::initializer_list<std::string> texts) {
   if (status.code() != code) {
-    return ::testing::AssertionFailure() << "wanted " << absl::StatusCodeToString(code) << ", got " << status;
+    return ::testing::AssertionFailure()
+           << "wanted " << absl::StatusCodeToString(code) << ", got " << status;
   }
   const std::string message(status.message());
   for (const std::string& text : texts) {
@@ -228,7 +232,7 @@ MasterOptions FamilyOf(int workers, std::size_t pipe_capacity) {
   return options;
 }
 
-// ---- A worker ----
+// ---- A worker -----------------------------------------------------------------------------------
 
 int Member::Live(Board* board, Slot slot, const Body& body, AttachOptions options) {
   Member member(board);
@@ -244,12 +248,14 @@ bool Member::Start(Slot slot, AttachOptions options) {
   uv_loop_init(&loop_);
   loop_.data = this;
   uv_signal_init(&loop_, &terminate_);
-  uv_signal_start(&terminate_, [](uv_signal_t* handle, int) { static_cast<Member*>(handle->loop->data)->End(); },
-                  SIGTERM);
+  uv_signal_start(
+      &terminate_,
+      [](uv_signal_t* handle, int) { static_cast<Member*>(handle->loop->data)->End(); }, SIGTERM);
   uv_unref(reinterpret_cast<uv_handle_t*>(&terminate_));
   const sigset_t terminate = OnlyTerminate();
   sigprocmask(SIG_UNBLOCK, &terminate, nullptr);
-  absl::StatusOr<std::unique_ptr<Worker>> attached = Worker::Attach(std::move(slot), &loop_, options);
+  absl::StatusOr<std::unique_ptr<Worker>> attached =
+      Worker::Attach(std::move(slot), &loop_, options);
   if (!attached.ok()) {
     board_->Complain("Attach: " + attached.status().ToString());
     return false;
@@ -269,8 +275,9 @@ void Member::Every(int interval_ms, std::function<void()> call) {
   uv_timer_init(&loop_, &timer->handle);
   timer->handle.data = timer;
   const auto interval = static_cast<std::uint64_t>(interval_ms);
-  uv_timer_start(&timer->handle, [](uv_timer_t* handle) { static_cast<Timer*>(handle->data)->call(); }, interval,
-                 interval);
+  uv_timer_start(
+      &timer->handle, [](uv_timer_t* handle) { static_cast<Timer*>(handle->data)->call(); },
+      interval, interval);
   uv_unref(reinterpret_cast<uv_handle_t*>(&timer->handle));
 }
 
@@ -281,14 +288,16 @@ void Member::Run() {
 
 void Member::End() {
   if (worker == nullptr) return CloseOwnHandles();
-  const Result closing = worker->Close(absl::Seconds(20), [this](const CloseReport&) { CloseOwnHandles(); });
+  const Result closing =
+      worker->Close(absl::Seconds(20), [this](const CloseReport&) { CloseOwnHandles(); });
   if (!closing.ok()) CloseOwnHandles();
 }
 
 void Member::CloseOwnHandles() {
   if (std::exchange(handles_closed_, true)) return;
   uv_close(reinterpret_cast<uv_handle_t*>(&terminate_), nullptr);
-  for (const auto& timer : timers_) uv_close(reinterpret_cast<uv_handle_t*>(&timer->handle), nullptr);
+  for (const auto& timer : timers_)
+    uv_close(reinterpret_cast<uv_handle_t*>(&timer->handle), nullptr);
 }
 
 int Member::Finish() {
@@ -320,7 +329,7 @@ void Pump::Go() {
   }
 }
 
-// ---- The family ----
+// ---- The family ---------------------------------------------------------------------------------
 
 Family::Family(const MasterOptions& options, MasterIs master_is, AttachOptions attach) {
   const sigset_t terminate = OnlyTerminate();
@@ -355,7 +364,8 @@ Peer Family::Spawn(Member::Body body, AttachOptions options) {
   return Started(master->Spawn([=, pipes = pipes_](Slot slot) {
     BeginWorker(board, pipes, slot);
     return Member::Live(board, std::move(slot), body, options);
-  }), false);
+  }),
+                 false);
 }
 
 Peer Family::SpawnDeaf(Member::Body body, AttachOptions options) {
@@ -364,7 +374,8 @@ Peer Family::SpawnDeaf(Member::Body body, AttachOptions options) {
     BeginWorker(board, pipes, slot);
     if (!WaitUntilAwake(board, slot)) return 0;
     return Member::Live(board, std::move(slot), body, options);
-  }), true);
+  }),
+                 true);
 }
 
 Peer Family::SpawnMain(Master::WorkerMain main) {
@@ -372,7 +383,8 @@ Peer Family::SpawnMain(Master::WorkerMain main) {
   return Started(master->Spawn([=, pipes = pipes_](Slot slot) {
     BeginWorker(board, pipes, slot);
     return main(std::move(slot));
-  }), true);
+  }),
+                 true);
 }
 
 Peer Family::Respawn(int slot) { return Started(master->Respawn(slot), deaf_.count(slot) != 0); }
@@ -412,7 +424,8 @@ void Family::Turn() {
     SleepMs(1);
     return;
   }
-  uv_timer_start(&tick_, [](uv_timer_t*) {}, kTickMs, kTickMs);
+  uv_timer_start(
+      &tick_, [](uv_timer_t*) {}, kTickMs, kTickMs);
   uv_run(&loop_, UV_RUN_ONCE);
   uv_timer_stop(&tick_);
 }
@@ -430,11 +443,15 @@ void Family::InTurn(const std::function<void()>& call) {
   uv_timer_t timer;
   uv_timer_init(&loop_, &timer);
   timer.data = &once;
-  uv_timer_start(&timer, [](uv_timer_t* handle) {
-    (*static_cast<std::function<void()>*>(handle->data))();
-    handle->data = nullptr;
-    uv_close(reinterpret_cast<uv_handle_t*>(handle), [](uv_handle_t* closed) { closed->data = closed; });
-  }, 0, 0);
+  uv_timer_start(
+      &timer,
+      [](uv_timer_t* handle) {
+        (*static_cast<std::function<void()>*>(handle->data))();
+        handle->data = nullptr;
+        uv_close(reinterpret_cast<uv_handle_t*>(handle),
+                 [](uv_handle_t* closed) { closed->data = closed; });
+      },
+      0, 0);
   while (timer.data != &timer) uv_run(&loop_, UV_RUN_ONCE);
   EXPECT_TRUE(called);
 }
@@ -496,9 +513,10 @@ void Family::NoteExit(const WorkerExit& exit) {
   const int code = expected_code_.count(pid) != 0 ? expected_code_[pid] : 0;
   if (!exit.known || exit.signal != signal || exit.exit_code != code) {
     unexpected_ = true;
-    ADD_FAILURE() << "worker " << exit.worker.slot << " generation " << exit.worker.generation << " pid " << pid
-                  << " ended with signal " << exit.signal << " code " << exit.exit_code << " known " << exit.known
-                  << "; expected signal " << signal << " code " << code;
+    ADD_FAILURE() << "worker " << exit.worker.slot << " generation " << exit.worker.generation
+                  << " pid " << pid << " ended with signal " << exit.signal << " code "
+                  << exit.exit_code << " known " << exit.known << "; expected signal " << signal
+                  << " code " << code;
   }
   expected_signal_.erase(pid);
   expected_code_.erase(pid);
@@ -562,10 +580,14 @@ void Family::ReapOrphans() {
 
 void Family::CloseLoop() {
   uv_close(reinterpret_cast<uv_handle_t*>(&tick_), nullptr);
-  for (int turn = 0; turn < 100 && uv_loop_alive(&loop_) != 0; ++turn) uv_run(&loop_, UV_RUN_NOWAIT);
+  for (int turn = 0; turn < 100 && uv_loop_alive(&loop_) != 0; ++turn)
+    uv_run(&loop_, UV_RUN_NOWAIT);
   if (uv_loop_close(&loop_) == 0) return;
   ADD_FAILURE() << "the master's loop has open handles:";
-  uv_walk(&loop_, [](uv_handle_t* handle, void*) { ADD_FAILURE() << uv_handle_type_name(handle->type); }, nullptr);
+  uv_walk(
+      &loop_,
+      [](uv_handle_t* handle, void*) { ADD_FAILURE() << uv_handle_type_name(handle->type); },
+      nullptr);
 }
 
 void Family::End() {
@@ -588,7 +610,7 @@ void Family::End() {
   }
 }
 
-// ---- A master that will be killed ----
+// ---- A master that will be killed ---------------------------------------------------------------
 
 Household::Household(const std::function<void()>& life) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -606,7 +628,8 @@ void Household::KillMaster(const std::vector<pid_t>& orphans) {
   int status = 0;
   EXPECT_EQ(kill(master_, SIGKILL), 0);
   EXPECT_TRUE(WaitForChild(master_, &status));
-  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the master ended before: " << status;
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+      << "the master ended before: " << status;
   master_ = -1;
 }
 

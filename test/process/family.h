@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Families of real processes for tests. The test's own process is the master (Family), or watches one that it will kill
-// (Household). Workers are bodies of code that run in forked processes with a loop and an attached endpoint (Member).
+// Families of real processes for tests. The test's own process is the master (Family), or watches
+// one that it will kill (Household). Workers are bodies of code that run in forked processes with a
+// loop and an attached endpoint (Member).
 //
-// gtest's assertions count in the test's own process only. What a worker sees it writes into memory that all processes
-// share (Shared<T>, made of Count and Text); what must never happen there it reports with Member::Check, and the Family
-// turns that into a failure. Waiting is always Until(condition) with a generous limit, never a sleep that hopes.
+// gtest's assertions count in the test's own process only. What a worker sees it writes into memory
+// that all processes share (Shared<T>, made of Count and Text); what must never happen there it
+// reports with Member::Check, and the Family turns that into a failure. Waiting is always
+// Until(condition) with a generous limit, never a sleep that hopes.
 //
-// A worker ends in order: the Family sends SIGTERM, the Member closes its endpoint, then its loop, and an exit code
-// other than 0 says that something was left open. SIGTERM is blocked until the Member listens to it, so that none is
-// too early. Every forked process has an alarm(2): nothing outlives a test that went wrong.
+// A worker ends in order: the Family sends SIGTERM, the Member closes its endpoint, then its loop,
+// and an exit code other than 0 says that something was left open. SIGTERM is blocked until the
+// Member listens to it, so that none is too early. Every forked process has an alarm(2): nothing
+// outlives a test that went wrong.
 #ifndef ALERTPIPE_TEST_PROCESS_FAMILY_H_
 #define ALERTPIPE_TEST_PROCESS_FAMILY_H_
 
@@ -35,7 +38,7 @@
 
 namespace alertpipe::process {
 
-// ---- What processes share -------------------------------------------------------------------------------------------
+// ---- What processes share -----------------------------------------------------------------------
 
 using Count = std::atomic<std::uint64_t>;
 
@@ -43,11 +46,13 @@ using Count = std::atomic<std::uint64_t>;
 void* MapShared(std::size_t bytes);
 void UnmapShared(void* memory, std::size_t bytes);
 
-// A T in shared memory. T is made of zeroed Counts, Texts and plain fields; pages that are never touched cost nothing.
+// A T in shared memory. T is made of zeroed Counts, Texts and plain fields; pages that are never
+// touched cost nothing.
 template <typename T>
 class Shared {
  public:
-  static_assert(std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>);
+  static_assert(std::is_trivially_default_constructible_v<T> &&
+                std::is_trivially_destructible_v<T>);
 
   Shared() : at_(static_cast<T*>(MapShared(sizeof(T)))) {}
   Shared(const Shared&) = delete;
@@ -85,7 +90,7 @@ struct Board {
   Count awake[kSlots];  // the generation that may attach, for deaf workers
 };
 
-// ---- Small tools ----------------------------------------------------------------------------------------------------
+// ---- Small tools --------------------------------------------------------------------------------
 
 // How long a condition may take to come true before a test gives up. Long runs raise it.
 int LivenessLimitSeconds();
@@ -105,8 +110,8 @@ bool IsPattern(std::string_view data, std::uint64_t seed);
 std::string Numbered(std::uint64_t number, std::size_t bytes = 8);
 std::uint64_t NumberOf(std::string_view data);
 
-// Inodes of the pipes that this process has open, and its descriptor of one with that access (O_RDONLY, O_WRONLY); -1
-// when there is none.
+// Inodes of the pipes that this process has open, and its descriptor of one with that access
+// (O_RDONLY, O_WRONLY); -1 when there is none.
 std::set<std::uint64_t> OpenPipes();
 int DescriptorOf(std::uint64_t inode, int access);
 
@@ -135,7 +140,7 @@ constexpr bool Sanitized() {
 // Settings of a family of `workers` slots.
 MasterOptions FamilyOf(int workers, std::size_t pipe_capacity = 65536);
 
-// ---- A worker -------------------------------------------------------------------------------------------------------
+// ---- A worker -----------------------------------------------------------------------------------
 
 class Member {
  public:
@@ -152,8 +157,9 @@ class Member {
   void Check(bool ok, std::string_view what);
   // Calls from a timer, which does not keep the loop alive.
   void Every(int interval_ms, std::function<void()> call);
-  // Runs the loop until the endpoint is closed, mostly because the Family said so. What handlers refer to lives in the
-  // body: so a body that has locals calls this at its end; any other may leave it out.
+  // Runs the loop until the endpoint is closed, mostly because the Family said so. What handlers
+  // refer to lives in the body: so a body that has locals calls this at its end; any other may
+  // leave it out.
   void Run();
   // Closes the endpoint, as the Family's SIGTERM does.
   void End();
@@ -180,8 +186,8 @@ class Member {
   bool handles_closed_ = false;
 };
 
-// Sends alerts 1 to `count` as fast as the limits let it. Go() sends until one is refused because a queue is full; call
-// it again from OnDrained.
+// Sends alerts 1 to `count` as fast as the limits let it. Go() sends until one is refused because a
+// queue is full; call it again from OnDrained.
 class Pump {
  public:
   using Send = std::function<SendResult(std::uint64_t number)>;
@@ -202,13 +208,14 @@ class Pump {
   absl::Status trouble_;
 };
 
-// ---- The family -----------------------------------------------------------------------------------------------------
+// ---- The family ---------------------------------------------------------------------------------
 
 enum class MasterIs { kAttached, kWithoutLoop };
 
 class Family {
  public:
-  explicit Family(const MasterOptions& options, MasterIs master = MasterIs::kAttached, AttachOptions attach = {});
+  explicit Family(const MasterOptions& options, MasterIs master = MasterIs::kAttached,
+                  AttachOptions attach = {});
   Family(const Family&) = delete;
   Family& operator=(const Family&) = delete;
   ~Family() { End(); }
@@ -219,8 +226,9 @@ class Family {
   // Attaches a master that has no loop yet.
   absl::Status Attach(AttachOptions options = {});
 
-  // Starts a worker. Deaf: it attaches only after Wake; what is sent to it fills its pipe and then the sender's queue.
-  // Main: a function of the test's own, which ends by itself or with WaitForEnd().
+  // Starts a worker. Deaf: it attaches only after Wake; what is sent to it fills its pipe and then
+  // the sender's queue. Main: a function of the test's own, which ends by itself or with
+  // WaitForEnd().
   Peer Spawn(Member::Body body, AttachOptions options = {});
   Peer SpawnDeaf(Member::Body body, AttachOptions options = {});
   Peer SpawnMain(Master::WorkerMain main);
@@ -230,7 +238,8 @@ class Family {
   int Live(Slot slot, const Member::Body& body, AttachOptions options = {});
   static void WaitForEnd();
 
-  // Turns the loop, or calls Service, until `done`. False at the limit, and as soon as anything is wrong.
+  // Turns the loop, or calls Service, until `done`. False at the limit, and as soon as anything is
+  // wrong.
   bool Until(const std::function<bool()>& done);
   void Turns(int turns);
   // Runs `call` in a turn of the loop.
@@ -258,7 +267,8 @@ class Family {
   // Proportional memory of all processes of the family, in bytes.
   std::uint64_t MemoryBytes() const;
 
-  // Ends and reaps all workers, closes the master and its loop, and reports what went wrong. The destructor does it.
+  // Ends and reaps all workers, closes the master and its loop, and reports what went wrong. The
+  // destructor does it.
   void End();
 
   std::unique_ptr<Master> master;  // a test may destroy it
@@ -288,7 +298,8 @@ class Family {
   bool ended_ = false;
 };
 
-// A master in a process of its own, for tests that kill it. The test's process adopts its orphans and ends them.
+// A master in a process of its own, for tests that kill it. The test's process adopts its orphans
+// and ends them.
 class Household {
  public:
   // Runs `life` in a forked process. It creates a Family there and waits with Family::Until.
@@ -297,7 +308,8 @@ class Household {
   Household& operator=(const Household&) = delete;
   ~Household();
 
-  // Kills the master and reaps it. `orphans` are the pids of its workers, which become children of the test's process.
+  // Kills the master and reaps it. `orphans` are the pids of its workers, which become children of
+  // the test's process.
   void KillMaster(const std::vector<pid_t>& orphans);
   // Ends an orphan: with SIGTERM, and true if it then exits with 0; or with SIGKILL.
   bool EndOrphan(pid_t orphan);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a send promises at the call: whom it reaches, what its result says, which limit refuses it. The test's process is
-// mostly the attached master, so that results can be looked at right here; deaf workers make pipes and queues full.
+// What a send promises at the call: whom it reaches, what its result says, which limit refuses it.
+// The test's process is mostly the attached master, so that results can be looked at right here;
+// deaf workers make pipes and queues full.
 #include <sys/mman.h>
 
 #include <string>
@@ -64,8 +65,9 @@ class Unbacked {
 
 // A Buffer that counts how often it is freed.
 Buffer Counted(std::string* bytes, int* freed) {
-  return Buffer::Adopt(bytes->data(), bytes->size(), [](void* context, char*, std::size_t) { ++*static_cast<int*>(context); },
-                       freed);
+  return Buffer::Adopt(
+      bytes->data(), bytes->size(),
+      [](void* context, char*, std::size_t) { ++*static_cast<int*>(context); }, freed);
 }
 
 // Sends data of `bytes` bytes until one is queued, so that the receiver's pipe is full.
@@ -79,7 +81,7 @@ std::uint64_t FillPipe(Family& family, const Peer& deaf, std::size_t bytes) {
   }
 }
 
-// ---- Whom a send reaches ----
+// ---- Whom a send reaches ------------------------------------------------------------------------
 
 TEST(SendTarget, PidSlotAndPeerMeanTheSameLiveWorker) {
   Shared<Heard> heard;
@@ -124,16 +126,20 @@ TEST(SendTarget, MasterWithoutALoopIsNoReceiver) {
   Family family(FamilyOf(1), MasterIs::kWithoutLoop);
   family.Spawn([&](Member& me) {
     const SendResult slot = me->Send(To::Master(), "nobody there");
-    me.Check(slot.status().code() == StatusCode::kUnavailable, "To::Master: " + slot.status().ToString());
+    me.Check(slot.status().code() == StatusCode::kUnavailable,
+             "To::Master: " + slot.status().ToString());
     const SendResult pid = me->Send(me->master().pid, "nobody there");
-    me.Check(pid.status().code() == StatusCode::kUnavailable, "its pid: " + pid.status().ToString());
-    me.Check(me->master().is_master() && me->master().pid == getppid(), "the master is known all the same");
+    me.Check(pid.status().code() == StatusCode::kUnavailable,
+             "its pid: " + pid.status().ToString());
+    me.Check(me->master().is_master() && me->master().pid == getppid(),
+             "the master is known all the same");
     const BroadcastResult all = me->Broadcast("hello", "", Scope::kFamily);
     me.Check(all.ok() && all.accepted == 1 && all.refused.empty(), "a family without its master");
     ++heard->alerts[1];
   });
   EXPECT_TRUE(family.Until([&] { return heard->alerts[1] == 1; }));
-  EXPECT_TRUE(Says(family->Send(To::Slot(1), "from no endpoint").status(), StatusCode::kFailedPrecondition));
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), "from no endpoint").status(),
+                   StatusCode::kFailedPrecondition));
 }
 
 TEST(SendTarget, WhoeverIsNoMemberIsNotFound) {
@@ -141,10 +147,14 @@ TEST(SendTarget, WhoeverIsNoMemberIsNotFound) {
   family.Spawn([](Member&) {});
   ASSERT_TRUE(family.Ready());
   EXPECT_TRUE(Says(family->Send(1, "x").status(), StatusCode::kNotFound, {"1"}));
-  EXPECT_TRUE(Says(family->Send(getppid(), "x").status(), StatusCode::kNotFound, {std::to_string(getppid())}));
-  EXPECT_TRUE(Says(family->Send(To::Slot(2), "never started").status(), StatusCode::kUnavailable, {"2"}));
-  EXPECT_TRUE(Says(family->Send(To::Slot(3), "no such slot").status(), StatusCode::kNotFound, {"3"}));
-  EXPECT_TRUE(Says(family->Send(To::Slot(-1), "no such slot").status(), StatusCode::kNotFound, {"-1"}));
+  EXPECT_TRUE(Says(family->Send(getppid(), "x").status(), StatusCode::kNotFound,
+                   {std::to_string(getppid())}));
+  EXPECT_TRUE(
+      Says(family->Send(To::Slot(2), "never started").status(), StatusCode::kUnavailable, {"2"}));
+  EXPECT_TRUE(
+      Says(family->Send(To::Slot(3), "no such slot").status(), StatusCode::kNotFound, {"3"}));
+  EXPECT_TRUE(
+      Says(family->Send(To::Slot(-1), "no such slot").status(), StatusCode::kNotFound, {"-1"}));
   EXPECT_EQ(family->stats().alerts_refused, 5u);
 }
 
@@ -191,15 +201,17 @@ TEST(SendTarget, AnyWorkerTakesTurnsAndIsNeverTheSender) {
   Family family(FamilyOf(4));
   for (int i = 0; i < 3; ++i) family.Spawn(Listener(&*heard));
   family.Spawn([&](Member& me) {
-    Listener(&*heard)(me);
+    Listener (&*heard)(me);
     me->Receive("start", [&](Alert&) {
-      for (int job = 0; job < 30; ++job) me.Check(me->Send(To::AnyWorker(), "job", "0123456789").ok(), "any worker");
+      for (int job = 0; job < 30; ++job)
+        me.Check(me->Send(To::AnyWorker(), "job", "0123456789").ok(), "any worker");
     });
     me.Run();
   });
   ASSERT_TRUE(family.Ready());
   ASSERT_TRUE(family->Send(To::Slot(4), "start").ok());
-  ASSERT_TRUE(family.Until([&] { return heard->alerts[1] + heard->alerts[2] + heard->alerts[3] == 30; }));
+  ASSERT_TRUE(
+      family.Until([&] { return heard->alerts[1] + heard->alerts[2] + heard->alerts[3] == 30; }));
   for (int slot = 1; slot <= 3; ++slot) EXPECT_EQ(heard->alerts[slot], 10u) << slot;
   EXPECT_EQ(heard->alerts[4], 0u);
 }
@@ -227,7 +239,8 @@ TEST(SendTarget, AnyWorkerNeedsAnother) {
   EXPECT_TRUE(Says(family->Send(To::AnyWorker(), "job").status(), StatusCode::kUnavailable));
   family.Spawn([&](Member& me) {
     const SendResult alone = me->Send(To::AnyWorker(), "job");
-    me.Check(alone.status().code() == StatusCode::kUnavailable, "alone: " + alone.status().ToString());
+    me.Check(alone.status().code() == StatusCode::kUnavailable,
+             "alone: " + alone.status().ToString());
     ++heard->alerts[1];
   });
   ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 1; }));
@@ -237,7 +250,7 @@ TEST(SendTarget, AnyWorkerNeedsAnother) {
   for (int job = 0; job < 4; ++job) EXPECT_TRUE(family->Send(To::AnyWorker(), "job").ok());
 }
 
-// ---- What the result says ----
+// ---- What the result says -----------------------------------------------------------------------
 
 TEST(SendOutcome, FirstOfATurnIsWrittenLaterOnesAreQueuedForItsEnd) {
   Shared<Heard> heard;
@@ -251,13 +264,15 @@ TEST(SendOutcome, FirstOfATurnIsWrittenLaterOnesAreQueuedForItsEnd) {
       const std::uint64_t packets = family->stats().packets_written;
       EXPECT_EQ(family->Send(To::Slot(1), "first", "1").outcome(), Outcome::kWritten);
       EXPECT_EQ(family->stats().packets_written, packets + 1);
-      for (int i = 0; i < 9; ++i) EXPECT_EQ(family->Send(To::Slot(1), "later", "2").outcome(), Outcome::kQueued);
+      for (int i = 0; i < 9; ++i)
+        EXPECT_EQ(family->Send(To::Slot(1), "later", "2").outcome(), Outcome::kQueued);
       EXPECT_GT(family->QueuedBytes(1), 0u);
       EXPECT_EQ(family->QueuedBytes(), family->QueuedBytes(1));
     });
     ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 10 * (turn + 1); }));
     EXPECT_EQ(family->QueuedBytes(), 0u);
-    EXPECT_EQ(family->stats().packets_written - notices, 2 * (turn + 1)) << "ten small alerts share two packets";
+    EXPECT_EQ(family->stats().packets_written - notices, 2 * (turn + 1))
+        << "ten small alerts share two packets";
   }
 }
 
@@ -304,7 +319,8 @@ TEST(SendOutcome, StatsCountWhatWasAcceptedRefusedAndWritten) {
   Family family(FamilyOf(1));
   family.Spawn(Listener(&*heard));
   ASSERT_TRUE(family.Ready());
-  for (int i = 0; i < 7; ++i) ASSERT_TRUE(family->Send(To::Slot(1), "name", std::string(100, 'x')).ok());
+  for (int i = 0; i < 7; ++i)
+    ASSERT_TRUE(family->Send(To::Slot(1), "name", std::string(100, 'x')).ok());
   ASSERT_TRUE(family->Send(To::Slot(1), "", std::string(9000, 'x')).ok());
   EXPECT_FALSE(family->Send(To::Slot(1), std::string(255, 'n')).ok());
   ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 8; }));
@@ -317,7 +333,7 @@ TEST(SendOutcome, StatsCountWhatWasAcceptedRefusedAndWritten) {
   EXPECT_EQ(stats.alerts_undelivered, 0u);
 }
 
-// ---- Limits ----
+// ---- Limits -------------------------------------------------------------------------------------
 
 TEST(SendLimit, NamesHoldAnyBytesUpTo254) {
   struct Names {
@@ -336,8 +352,8 @@ TEST(SendLimit, NamesHoldAnyBytesUpTo254) {
   ASSERT_TRUE(family->Send(To::Slot(1), "").ok());
   ASSERT_TRUE(family->Send(To::Slot(1), longest).ok());
   ASSERT_TRUE(family->Send(To::Slot(1), zeros).ok());
-  EXPECT_TRUE(Says(family->Send(To::Slot(1), std::string(255, 'n')).status(), StatusCode::kInvalidArgument,
-                   {"name", "254", "255"}));
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), std::string(255, 'n')).status(),
+                   StatusCode::kInvalidArgument, {"name", "254", "255"}));
   EXPECT_TRUE(Says(family->Broadcast(std::string(1000, 'n')).status(), StatusCode::kInvalidArgument,
                    {"name", "254", "1000"}));
   ASSERT_TRUE(family.Until([&] { return names->alerts == 3; }));
@@ -352,12 +368,16 @@ TEST(SendLimit, OneByteMoreThanFourGibLess256IsRefusedUnseen) {
   ASSERT_TRUE(family.Ready());
   const Unbacked huge(kDataBytesMax + 1);
   const std::initializer_list<std::string> texts = {"data", "4294967040", "4294967041"};
-  EXPECT_TRUE(Says(family->Send(To::Slot(1), "huge", huge.view()).status(), StatusCode::kInvalidArgument, texts));
-  EXPECT_TRUE(Says(family->Broadcast("huge", huge.view()).status(), StatusCode::kInvalidArgument, texts));
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), "huge", huge.view()).status(),
+                   StatusCode::kInvalidArgument, texts));
+  EXPECT_TRUE(
+      Says(family->Broadcast("huge", huge.view()).status(), StatusCode::kInvalidArgument, texts));
   int freed = 0;
-  Buffer buffer = Buffer::Adopt(huge.at(), kDataBytesMax + 1,
-                                [](void* count, char*, std::size_t) { ++*static_cast<int*>(count); }, &freed);
-  EXPECT_TRUE(Says(family->Send(To::Slot(1), "huge", std::move(buffer)).status(), StatusCode::kInvalidArgument, texts));
+  Buffer buffer = Buffer::Adopt(
+      huge.at(), kDataBytesMax + 1,
+      [](void* count, char*, std::size_t) { ++*static_cast<int*>(count); }, &freed);
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), "huge", std::move(buffer)).status(),
+                   StatusCode::kInvalidArgument, texts));
   EXPECT_EQ(freed, 1) << "refused data is freed";
 }
 
@@ -369,10 +389,10 @@ TEST(SendLimit, FamilyMaySetALowerLimit) {
   family.Spawn(Listener(&*heard));
   ASSERT_TRUE(family.Ready());
   EXPECT_TRUE(family->Send(To::Slot(1), "x", std::string(10000, 'x')).ok());
-  EXPECT_TRUE(Says(family->Send(To::Slot(1), "x", std::string(10001, 'x')).status(), StatusCode::kInvalidArgument,
-                   {"10000", "10001"}));
-  EXPECT_TRUE(Says(family->Broadcast("x", std::string(10001, 'x')).status(), StatusCode::kInvalidArgument,
-                   {"10000", "10001"}));
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), "x", std::string(10001, 'x')).status(),
+                   StatusCode::kInvalidArgument, {"10000", "10001"}));
+  EXPECT_TRUE(Says(family->Broadcast("x", std::string(10001, 'x')).status(),
+                   StatusCode::kInvalidArgument, {"10000", "10001"}));
   EXPECT_TRUE(family.Until([&] { return heard->alerts[1] == 1; }));
 }
 
@@ -386,7 +406,8 @@ TEST(SendLimit, EverySizeAroundAPacketArrivesWhole) {
   for (std::size_t size = 0; size <= 40; ++size) sizes.push_back(size);
   for (std::size_t size = 4000; size <= 4110; ++size) sizes.push_back(size);
   for (std::size_t size = 8080; size <= 8200; size += 3) sizes.push_back(size);
-  for (const std::size_t size : {12288, 16384, 65535, 65536, 65537, 262144, 300001}) sizes.push_back(size);
+  for (const std::size_t size : {12288, 16384, 65535, 65536, 65537, 262144, 300001})
+    sizes.push_back(size);
   family.Spawn([&](Member& me) {
     me->ReceiveDefault([&](Alert& alert) {
       const std::uint64_t at = seen->alerts++;
@@ -402,7 +423,7 @@ TEST(SendLimit, EverySizeAroundAPacketArrivesWhole) {
   EXPECT_TRUE(family.Until([&] { return seen->alerts == sizes.size(); }));
 }
 
-// ---- Caps ----
+// ---- Caps ---------------------------------------------------------------------------------------
 
 constexpr std::uint64_t kPeerCap = 100000;
 
@@ -431,14 +452,16 @@ TEST(SendCap, FullQueueOfOnePeerRefusesAndNamesPeerOptionValueAndUsage) {
   const SendResult refused = FillQueue(family, deaf, &accepted);
   const std::size_t usage = family->QueuedBytes(1);
   EXPECT_TRUE(Says(refused.status(), StatusCode::kResourceExhausted,
-                   {"queued_bytes_per_peer_max", "100000", std::to_string(usage), "slot 1", std::to_string(deaf.pid)}));
+                   {"queued_bytes_per_peer_max", "100000", std::to_string(usage), "slot 1",
+                    std::to_string(deaf.pid)}));
   EXPECT_EQ(refused.outcome(), Outcome::kRefused);
   EXPECT_LE(usage, kPeerCap);
   EXPECT_GT(usage, kPeerCap - 2100);
   family.Turns(3);
   EXPECT_LE(family->stats().queued_bytes_peak, kPeerCap);
   family.Wake(deaf);
-  ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == accepted; })) << "what was accepted is never dropped";
+  ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == accepted; }))
+      << "what was accepted is never dropped";
   EXPECT_EQ(family->QueuedBytes(), 0u);
 }
 
@@ -451,20 +474,22 @@ TEST(SendCap, FullEndpointRefusesAndNamesItsOption) {
   EXPECT_TRUE(Says(FillQueue(family, first, &accepted[0]).status(), StatusCode::kResourceExhausted,
                    {"queued_bytes_per_peer_max"}));
   const SendResult refused = FillQueue(family, second, &accepted[1]);
-  EXPECT_TRUE(Says(refused.status(), StatusCode::kResourceExhausted,
-                   {"queued_bytes_max", "150000", std::to_string(family->QueuedBytes()), "slot 2"}));
+  EXPECT_TRUE(
+      Says(refused.status(), StatusCode::kResourceExhausted,
+           {"queued_bytes_max", "150000", std::to_string(family->QueuedBytes()), "slot 2"}));
   EXPECT_LE(family->QueuedBytes(), 150000u);
   EXPECT_LE(family->stats().queued_bytes_peak, 150000u);
   family.Wake(first);
   family.Wake(second);
-  ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == accepted[0] && heard->alerts[2] == accepted[1]; }));
+  ASSERT_TRUE(family.Until(
+      [&] { return heard->alerts[1] == accepted[0] && heard->alerts[2] == accepted[1]; }));
 }
 
 TEST(SendCap, ViewsLargerThanACapCanOnlyBeHandedOver) {
   Family family(Capped(1));
   family.SpawnDeaf([](Member&) {});
-  EXPECT_TRUE(Says(family->Send(To::Slot(1), "x", std::string(200000, 'x')).status(), StatusCode::kInvalidArgument,
-                   {"queued_bytes_per_peer_max", "100000", "200"}));
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), "x", std::string(200000, 'x')).status(),
+                   StatusCode::kInvalidArgument, {"queued_bytes_per_peer_max", "100000", "200"}));
 }
 
 TEST(SendCap, OneHandedOverAlertMayBeLargerThanAnEmptyQueue) {
@@ -483,13 +508,16 @@ TEST(SendCap, OneHandedOverAlertMayBeLargerThanAnEmptyQueue) {
   EXPECT_EQ(family->Send(deaf, "large", Counted(&first, &freed[0])).outcome(), Outcome::kQueued);
   EXPECT_EQ(freed[0], 0);
   const SendResult refused = family->Send(deaf, "large", Counted(&second, &freed[1]));
-  EXPECT_TRUE(Says(refused.status(), StatusCode::kResourceExhausted, {"queued_bytes_per_peer_max", "100000"}));
+  EXPECT_TRUE(Says(refused.status(), StatusCode::kResourceExhausted,
+                   {"queued_bytes_per_peer_max", "100000"}));
   EXPECT_EQ(freed[1], 1) << "refused data is freed at once";
-  EXPECT_TRUE(Says(family->Send(deaf, "small").status(), StatusCode::kResourceExhausted)) << "the queue is over its cap";
+  EXPECT_TRUE(Says(family->Send(deaf, "small").status(), StatusCode::kResourceExhausted))
+      << "the queue is over its cap";
   family.Wake(deaf);
   ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 1; }));
   EXPECT_EQ(freed[0], 1) << "freed once it is written";
-  EXPECT_TRUE(family->Send(deaf, "large", Buffer(std::string(first))).ok()) << "the queue is empty again";
+  EXPECT_TRUE(family->Send(deaf, "large", Buffer(std::string(first))).ok())
+      << "the queue is empty again";
   ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 2; }));
 }
 
@@ -514,6 +542,21 @@ TEST(SendCap, BroadcastHoldsItsDataOnceAndFreesItOnce) {
     ASSERT_TRUE(family.Until([&] { return heard->alerts[i + 1] == 1; }));
   }
   EXPECT_TRUE(family.Until([&] { return freed == 1; }));
+}
+
+TEST(SendCap, BroadcastsStayWithinTheCapOfTheEndpoint) {
+  Family family(Capped(8));
+  for (int i = 0; i < 8; ++i) family.SpawnDeaf([](Member&) {});
+  for (const std::size_t bytes : {9000, 5000, 100}) {
+    for (int tries = 0; tries < 2000; ++tries) {
+      const BroadcastResult sent = family->Broadcast("x", std::string(bytes, 'x'));
+      ASSERT_TRUE(sent.ok()) << sent.status();
+      EXPECT_EQ(sent.accepted + sent.refused.size(), 8u);
+      if (!sent.refused.empty()) break;
+    }
+    EXPECT_LE(family->stats().queued_bytes_peak, 150000u) << bytes;
+    EXPECT_GT(family->stats().queued_bytes_peak, 120000u) << bytes;
+  }
 }
 
 TEST(SendCap, OnDrainedSaysWhenAFullQueueIsEmpty) {
@@ -548,7 +591,9 @@ TEST(SendCap, PausingAtARefusalAndGoingOnWhenDrainedLosesNothing) {
   Family family(Capped(2));
   family.Spawn(InOrder(&*heard));
   family.Spawn([&](Member& me) {
-    Pump pump(20000, [&](std::uint64_t number) { return me->Send(To::Slot(1), "n", Numbered(number, 100)); });
+    Pump pump(20000, [&](std::uint64_t number) {
+      return me->Send(To::Slot(1), "n", Numbered(number, 100));
+    });
     me->OnDrained([&](const Peer&) { pump.Go(); });
     pump.Go();
     me.Run();
@@ -557,14 +602,15 @@ TEST(SendCap, PausingAtARefusalAndGoingOnWhenDrainedLosesNothing) {
   EXPECT_TRUE(family.Until([&] { return heard->alerts[1] == 20000; }));
 }
 
-// ---- Order ----
+// ---- Order --------------------------------------------------------------------------------------
 
 TEST(SendOrder, SmallLargeHandedOverAndBroadcastAlertsKeepTheirOrder) {
   Shared<Heard> heard;
   Family family(FamilyOf(2, 8192));
   family.Spawn(InOrder(&*heard));
   family.Spawn([&](Member& me) {
-    constexpr std::size_t kSizes[] = {8, 9, 100, 4000, 8, 4055, 4056, 4057, 4060, 8, 5000, 8192, 8, 8, 70000, 1000};
+    constexpr std::size_t kSizes[] = {8,    9, 100,  4000, 8, 4055, 4056,  4057,
+                                      4060, 8, 5000, 8192, 8, 8,    70000, 1000};
     Pump pump(3000, [&](std::uint64_t number) -> SendResult {
       std::string data = Numbered(number, kSizes[number % std::size(kSizes)]);
       if (number % 7 == 0) return me->Send(To::Slot(1), "handed over", Buffer(std::move(data)));
@@ -601,14 +647,15 @@ TEST(SendOrder, AlertsToOneselfAreQueuedAndNeverRunInsideSend) {
   for (std::size_t at = 0; at < order.size(); ++at) EXPECT_EQ(order[at], at + 1);
 }
 
-// ---- Broadcast ----
+// ---- Broadcast ----------------------------------------------------------------------------------
 
 // Who heard the last broadcast, as a string of slots, once the family is quiet.
 std::string WhoHeard(Family& family, Heard& heard, int master_heard, int slots) {
   family.Turns(20);
   std::string who = master_heard > 0 ? "M" : "";
   for (int slot = 1; slot <= slots; ++slot) {
-    for (std::uint64_t times = heard.alerts[slot].exchange(0); times > 0; --times) who += std::to_string(slot);
+    for (std::uint64_t times = heard.alerts[slot].exchange(0); times > 0; --times)
+      who += std::to_string(slot);
   }
   return who;
 }
@@ -621,9 +668,10 @@ TEST(Broadcast, ScopesReachWorkersOthersOrTheFamily) {
   family->Receive("hello", [&](Alert&) { ++master_heard; });
   for (int i = 0; i < 3; ++i) {
     family.Spawn([&](Member& me) {
-      Listener(&*heard)(me);
+      Listener (&*heard)(me);
       me->Receive("broadcast", [&](Alert& alert) {
-        const BroadcastResult sent = me->Broadcast("hello", "", static_cast<Scope>(NumberOf(alert.data())));
+        const BroadcastResult sent =
+            me->Broadcast("hello", "", static_cast<Scope>(NumberOf(alert.data())));
         me.Check(sent.ok() && sent.refused.empty(), "broadcast");
         results->alerts[1] = sent.accepted;
       });
@@ -635,14 +683,18 @@ TEST(Broadcast, ScopesReachWorkersOthersOrTheFamily) {
     Scope scope;
     std::uint64_t accepted;
     const char* who;
-  } kFromWorker2[] = {{Scope::kWorkers, 3, "123"}, {Scope::kOthers, 2, "13"}, {Scope::kFamily, 4, "M123"}};
+  } kFromWorker2[] = {
+      {Scope::kWorkers, 3, "123"}, {Scope::kOthers, 2, "13"}, {Scope::kFamily, 4, "M123"}};
   for (const auto& expected : kFromWorker2) {
     master_heard = 0;
     results->alerts[1] = 0;
-    ASSERT_TRUE(family->Send(To::Slot(2), "broadcast", Numbered(static_cast<std::uint64_t>(expected.scope))).ok());
+    ASSERT_TRUE(
+        family->Send(To::Slot(2), "broadcast", Numbered(static_cast<std::uint64_t>(expected.scope)))
+            .ok());
     const auto heard_by_all = [&] {
       return results->alerts[1] != 0 && heard->alerts[1] + heard->alerts[2] + heard->alerts[3] +
-                                                static_cast<std::uint64_t>(master_heard) >= expected.accepted;
+                                                static_cast<std::uint64_t>(master_heard) >=
+                                            expected.accepted;
     };
     ASSERT_TRUE(family.Until(heard_by_all));
     EXPECT_EQ(results->alerts[1], expected.accepted);
@@ -661,7 +713,8 @@ TEST(Broadcast, FromTheMasterReachesItselfOnlyAsFamily) {
   EXPECT_EQ(family->Broadcast("hello").accepted, 2u);
   EXPECT_EQ(family->Broadcast("hello", "", Scope::kOthers).accepted, 2u);
   EXPECT_EQ(family->Broadcast("hello", "", Scope::kFamily).accepted, 3u);
-  ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 3 && heard->alerts[2] == 3 && master_heard == 1; }));
+  ASSERT_TRUE(family.Until(
+      [&] { return heard->alerts[1] == 3 && heard->alerts[2] == 3 && master_heard == 1; }));
   EXPECT_EQ(WhoHeard(family, *heard, master_heard, 3), "M111222");
 }
 
@@ -689,13 +742,14 @@ TEST(Broadcast, ListsTheReceiverThatIsFullAndReachesTheOthers) {
   EXPECT_EQ(sent.written, 2u);
   ASSERT_EQ(sent.refused.size(), 1u);
   EXPECT_EQ(sent.refused[0].peer, deaf);
-  EXPECT_TRUE(Says(sent.refused[0].status, StatusCode::kResourceExhausted, {"queued_bytes_per_peer_max"}));
+  EXPECT_TRUE(
+      Says(sent.refused[0].status, StatusCode::kResourceExhausted, {"queued_bytes_per_peer_max"}));
   ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 1 && heard->alerts[3] == 1; }));
   family.Wake(deaf);
   ASSERT_TRUE(family.Until([&] { return heard->alerts[2] == filled; }));
 }
 
-// ---- After Close ----
+// ---- After Close --------------------------------------------------------------------------------
 
 TEST(SendAfterClose, EverythingIsRefused) {
   Shared<Heard> heard;
@@ -703,21 +757,27 @@ TEST(SendAfterClose, EverythingIsRefused) {
   family.Spawn(Listener(&*heard));
   family.Spawn([&](Member& me) {
     const auto refused = [&](const absl::Status& status, const char* what) {
-      me.Check(status.code() == StatusCode::kFailedPrecondition, std::string(what) + ": " + status.ToString());
+      me.Check(status.code() == StatusCode::kFailedPrecondition,
+               std::string(what) + ": " + status.ToString());
     };
     const auto all_refused = [&] {
       refused(me->Send(To::Slot(1), "late").status(), "Send");
-      refused(me->Send(To::Slot(1), "late", Buffer(std::string("late"))).status(), "Send of a Buffer");
+      refused(me->Send(To::Slot(1), "late", Buffer(std::string("late"))).status(),
+              "Send of a Buffer");
       refused(me->Broadcast("late").status(), "Broadcast");
       refused(me->Close(absl::ZeroDuration()).status(), "Close");
     };
     me.Check(me->Send(To::Slot(1), "in time").ok(), "in time");
     me->Receive("close", [&](Alert&) {
-      me.Check(me->Close(absl::Seconds(10), [&](const CloseReport& report) {
-        me.Check(report.undelivered_alerts == 0 && !report.deadline_passed, "report");
-        all_refused();
-        ++heard->last[2];
-      }).ok(), "Close");
+      me.Check(me->Close(absl::Seconds(10),
+                         [&](const CloseReport& report) {
+                           me.Check(report.undelivered_alerts == 0 && !report.deadline_passed,
+                                    "report");
+                           all_refused();
+                           ++heard->last[2];
+                         })
+                   .ok(),
+               "Close");
       all_refused();
     });
     me.Run();
@@ -771,10 +831,13 @@ TEST(SendAfterClose, AtTheDeadlineTheRestIsReported) {
   }
   bool closed = false;
   CloseReport report;
-  ASSERT_TRUE(family->Close(absl::Milliseconds(20), [&](const CloseReport& said) {
-    report = said;
-    closed = true;
-  }).ok());
+  ASSERT_TRUE(family
+                  ->Close(absl::Milliseconds(20),
+                          [&](const CloseReport& said) {
+                            report = said;
+                            closed = true;
+                          })
+                  .ok());
   ASSERT_TRUE(family.Until([&] { return closed; }));
   EXPECT_TRUE(report.deadline_passed);
   EXPECT_EQ(report.undelivered_alerts, back);

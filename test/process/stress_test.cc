@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Families under load. Every case is short by default and long when its environment variable says so; each prints its
-// figures as one line.
+// Families under load. Every case is short by default and long when its environment variable says
+// so; each prints its figures as one line.
 //
 //   ALERTPIPE_BROADCAST_WORKERS   workers that all broadcast to all (16)
 //   ALERTPIPE_BROADCAST_SECONDS   for so long (3)
@@ -32,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 
 unsigned long long Long(std::uint64_t value) { return value; }
 
-// ---- Two workers that flood each other ----
+// ---- Two workers that flood each other ----------------------------------------------------------
 
 TEST(Stress, TwoWorkersFloodEachOtherThroughFullPipes) {
   constexpr std::uint64_t kAlerts = 20000;
@@ -55,7 +55,8 @@ TEST(Stress, TwoWorkersFloodEachOtherThroughFullPipes) {
       me->OnDrained([&](const Peer&) { pump.Go(); });
       me->Receive("start", [&](Alert&) { pump.Go(); });
       me->Receive("flood", [&](Alert& alert) {
-        me.Check(NumberOf(alert.data()) == ++seen->heard[self] && alert.data().size() == kBytes, "out of order");
+        me.Check(NumberOf(alert.data()) == ++seen->heard[self] && alert.data().size() == kBytes,
+                 "out of order");
         seen->blocked[self] = me->stats().writes_blocked;
         seen->refusals[self] = pump.refusals();
       });
@@ -69,31 +70,34 @@ TEST(Stress, TwoWorkersFloodEachOtherThroughFullPipes) {
       << seen->heard[1] << ' ' << seen->heard[2];
   EXPECT_GT(seen->blocked[1] + seen->blocked[2], 0u) << "the pipes were full";
   EXPECT_GT(seen->refusals[1] + seen->refusals[2], 0u) << "the queues were full";
-  std::printf("mutual flood: %llu alerts of %zu bytes each way, %llu and %llu blocked writes\n", Long(kAlerts), kBytes,
-              Long(seen->blocked[1]), Long(seen->blocked[2]));
+  std::printf("mutual flood: %llu alerts of %zu bytes each way, %llu and %llu blocked writes\n",
+              Long(kAlerts), kBytes, Long(seen->blocked[1]), Long(seen->blocked[2]));
 }
 
-// ---- All to all ----
+// ---- All to all ---------------------------------------------------------------------------------
 
 constexpr int kCrowdMax = 64;
 
 struct Crowd {
   Count stop;
   Count stopped;
-  Count share[kCrowdMax + 1];                        // broadcasts that this worker made
+  Count share[kCrowdMax + 1];  // broadcasts that this worker made
   Count refused[kCrowdMax + 1];
-  Count accepted[kCrowdMax + 1][kCrowdMax + 1];      // [sender][receiver]
+  Count accepted[kCrowdMax + 1][kCrowdMax + 1];  // [sender][receiver]
   Count delivered[kCrowdMax + 1][kCrowdMax + 1];
-  Count last[kCrowdMax + 1][kCrowdMax + 1];          // number of the last broadcast of [sender] at [receiver]
+  Count last[kCrowdMax + 1]
+            [kCrowdMax + 1];  // number of the last broadcast of [sender] at [receiver]
   Count queued_peak[kCrowdMax + 1];
 };
 
 constexpr std::size_t kCrowdBytes[] = {10, 100, 1000, 10000, 10, 3000, 40, 5000};
 
-// Broadcasts as fast as the others read, until told to stop: after a refusal it waits until something has drained.
+// Broadcasts as fast as the others read, until told to stop: after a refusal it waits until
+// something has drained.
 class Broadcaster {
  public:
-  Broadcaster(Member& me, Crowd* crowd, int workers) : me_(me), crowd_(crowd), workers_(workers), self_(me.slot()) {}
+  Broadcaster(Member& me, Crowd* crowd, int workers)
+      : me_(me), crowd_(crowd), workers_(workers), self_(me.slot()) {}
 
   void Listen() {
     me_->Receive("all", [this](Alert& alert) {
@@ -101,11 +105,13 @@ class Broadcaster {
       const std::uint64_t number = NumberOf(alert.data());
       me_.Check(number > crowd_->last[from][self_], "out of order or twice");
       me_.Check(alert.data().size() == kCrowdBytes[number % std::size(kCrowdBytes)] &&
-                    alert.data().back() == static_cast<char>('a' + number % 26), "a torn alert");
+                    alert.data().back() == static_cast<char>('a' + number % 26),
+                "a torn alert");
       crowd_->last[from][self_] = number;
       ++crowd_->delivered[from][self_];
     });
-    me_->OnUndelivered([this](const Undelivered&) { me_.Check(false, "undelivered though all live"); });
+    me_->OnUndelivered(
+        [this](const Undelivered&) { me_.Check(false, "undelivered though all live"); });
     me_->OnDrained([this](const Peer&) { waiting_ = false; });
     me_->Receive("start", [this](Alert&) { me_.Every(1, [this] { Work(); }); });
   }
@@ -122,9 +128,11 @@ class Broadcaster {
 
   void BroadcastOnce() {
     const std::uint64_t number = ++number_;
-    const BroadcastResult sent = me_->Broadcast("all", Numbered(number, kCrowdBytes[number % std::size(kCrowdBytes)]));
+    const BroadcastResult sent =
+        me_->Broadcast("all", Numbered(number, kCrowdBytes[number % std::size(kCrowdBytes)]));
     me_.Check(sent.ok(), sent.status().ToString());
-    me_.Check(sent.accepted + sent.refused.size() == static_cast<std::size_t>(workers_), "receivers");
+    me_.Check(sent.accepted + sent.refused.size() == static_cast<std::size_t>(workers_),
+              "receivers");
     for (int to = 1; to <= workers_; ++to) ++crowd_->accepted[self_][to];
     for (const Refusal& refusal : sent.refused) {
       me_.Check(refusal.status.code() == StatusCode::kResourceExhausted, refusal.status.ToString());
@@ -150,14 +158,16 @@ std::string Missing(const Crowd& crowd, int workers) {
     for (int to = 1; to <= workers; ++to) {
       if (crowd.delivered[from][to] == crowd.accepted[from][to]) continue;
       list += "\n" + std::to_string(from) + " to " + std::to_string(to) + ": accepted " +
-              std::to_string(crowd.accepted[from][to]) + ", delivered " + std::to_string(crowd.delivered[from][to]);
+              std::to_string(crowd.accepted[from][to]) + ", delivered " +
+              std::to_string(crowd.delivered[from][to]);
     }
   }
   return list;
 }
 
 TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
-  const int workers = static_cast<int>(std::min<std::uint64_t>(EnvironmentOr("ALERTPIPE_BROADCAST_WORKERS", 16), kCrowdMax));
+  const int workers = static_cast<int>(
+      std::min<std::uint64_t>(EnvironmentOr("ALERTPIPE_BROADCAST_WORKERS", 16), kCrowdMax));
   const auto seconds = static_cast<int>(EnvironmentOr("ALERTPIPE_BROADCAST_SECONDS", 3));
   constexpr std::uint64_t kShareMin = 50;
   RaiseLivenessLimit(60 + 3 * seconds);
@@ -176,7 +186,8 @@ TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
   std::uint64_t memory_peak = 0;
   auto next_look = Clock::now();
   const auto shares_done = [&] {
-    return std::all_of(crowd->share + 1, crowd->share + workers + 1, [](const Count& share) { return share >= kShareMin; });
+    return std::all_of(crowd->share + 1, crowd->share + workers + 1,
+                       [](const Count& share) { return share >= kShareMin; });
   };
   EXPECT_TRUE(family.Until([&] {
     if (Clock::now() >= next_look) {
@@ -213,21 +224,22 @@ TEST(Stress, AllBroadcastToAllThroughSmallPipes) {
     EXPECT_LE(crowd->queued_peak[slot], std::uint64_t{64} << 20);
   }
   std::printf(
-      "all to all: %d workers, %d s, %llu alerts delivered, 0 lost, %llu refused, %llu to %llu broadcasts each, "
+      "all to all: %d workers, %d s, %llu alerts delivered, 0 lost, %llu refused, %llu to %llu "
+      "broadcasts each, "
       "family memory at most %llu MiB, most queued by one %llu KiB\n",
-      workers, seconds, Long(delivered), Long(refused), Long(least), Long(most), Long(memory_peak >> 20),
-      Long(queued >> 10));
+      workers, seconds, Long(delivered), Long(refused), Long(least), Long(most),
+      Long(memory_peak >> 20), Long(queued >> 10));
 }
 ALERTPIPE_TIME_LIMIT(Stress, AllBroadcastToAllThroughSmallPipes,
                      static_cast<int>(120 + 4 * EnvironmentOr("ALERTPIPE_BROADCAST_SECONDS", 3)));
 
-// ---- A receiver that is stopped ----
+// ---- A receiver that is stopped -----------------------------------------------------------------
 
 TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
   constexpr std::uint64_t kCap = 300000;
   constexpr int kSenders = 3;
   struct Seen {
-    Count accepted[8];            // by sender, for the stopped receiver
+    Count accepted[8];  // by sender, for the stopped receiver
     Count heard_by_stopped[8];
     Count heard_by_other[8];
     Count refused[8];
@@ -242,13 +254,15 @@ TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
   Family family(options);
   const Peer sleepy = family.Spawn([&](Member& me) {
     me->Receive("x", [&](Alert& alert) {
-      me.Check(NumberOf(alert.data()) == ++seen->heard_by_stopped[alert.sender().slot], "out of order");
+      me.Check(NumberOf(alert.data()) == ++seen->heard_by_stopped[alert.sender().slot],
+               "out of order");
     });
     me.Run();
   });
   family.Spawn([&](Member& me) {
     me->Receive("x", [&](Alert& alert) {
-      me.Check(NumberOf(alert.data()) == ++seen->heard_by_other[alert.sender().slot], "out of order");
+      me.Check(NumberOf(alert.data()) == ++seen->heard_by_other[alert.sender().slot],
+               "out of order");
     });
     me.Run();
   });
@@ -269,7 +283,8 @@ TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
           if (sent.ok()) {
             seen->accepted[self] = number;
           } else {
-            me.Check(sent.status().code() == StatusCode::kResourceExhausted, sent.status().ToString());
+            me.Check(sent.status().code() == StatusCode::kResourceExhausted,
+                     sent.status().ToString());
             ++seen->refused[self];
           }
           if (me->Send(To::Slot(2), "x", Numbered(to_other + 1, 100)).ok()) ++to_other;
@@ -281,13 +296,16 @@ TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
   ASSERT_TRUE(family.Ready());
   ASSERT_TRUE(family.Stop(sleepy));
   const auto all = [&](const Count* counts, std::uint64_t least) {
-    return std::all_of(counts + 3, counts + 3 + kSenders, [least](const Count& count) { return count >= least; });
+    return std::all_of(counts + 3, counts + 3 + kSenders,
+                       [least](const Count& count) { return count >= least; });
   };
-  ASSERT_TRUE(family.Until([&] { return all(seen->refused, 10); })) << "the queues to the stopped one are full";
+  ASSERT_TRUE(family.Until([&] { return all(seen->refused, 10); }))
+      << "the queues to the stopped one are full";
   std::uint64_t before[8];
   for (int slot = 3; slot < 3 + kSenders; ++slot) before[slot] = seen->heard_by_other[slot];
   const std::uint64_t most = *std::max_element(before + 3, before + 3 + kSenders);
-  EXPECT_TRUE(family.Until([&] { return all(seen->heard_by_other, most + 500); })) << "the other receiver is held up";
+  EXPECT_TRUE(family.Until([&] { return all(seen->heard_by_other, most + 500); }))
+      << "the other receiver is held up";
   seen->stop = 1;
   ASSERT_TRUE(family.Until([&] { return seen->stopped == kSenders; }));
   std::uint64_t accepted = 0;
@@ -304,14 +322,17 @@ TEST(Stress, StoppedReceiverHoldsUpNobodyElse) {
     }
     return true;
   })) << "accepted alerts did not arrive";
-  std::printf("stopped receiver: %d senders, %llu alerts accepted for it, all arrived; most queued by one %llu bytes\n",
-              kSenders, Long(accepted), Long(queued));
+  std::printf(
+      "stopped receiver: %d senders, %llu alerts accepted for it, all arrived; most queued by one "
+      "%llu bytes\n",
+      kSenders, Long(accepted), Long(queued));
 }
 
-// ---- kill -9 under load ----
+// ---- kill -9 under load -------------------------------------------------------------------------
 
-// What one incarnation sent to another. The sender writes attempted before the call and accepted after it, so that a
-// sender killed in between is accounted for; numbers count from 1 for each pair and are the library's alert ids.
+// What one incarnation sent to another. The sender writes attempted before the call and accepted
+// after it, so that a sender killed in between is accounted for; numbers count from 1 for each pair
+// and are the library's alert ids.
 struct Pair {
   Count attempted;
   Count accepted;
@@ -355,7 +376,11 @@ std::string Stamped(const Peer& from, const Peer& to, std::uint64_t number, std:
 // Sends alerts of all sizes to random others and checks what it gets.
 class Player {
  public:
-  Player(Member& me, Ledger* ledger) : me_(me), ledger_(ledger), self_(me->self()), random_(self_.generation * 64u + static_cast<unsigned>(self_.slot)) {}
+  Player(Member& me, Ledger* ledger)
+      : me_(me),
+        ledger_(ledger),
+        self_(me->self()),
+        random_(self_.generation * 64u + static_cast<unsigned>(self_.slot)) {}
 
   void Play() {
     me_->ReceiveDefault([this](Alert& alert) { Check(alert); });
@@ -394,7 +419,8 @@ class Player {
     }
     pair.attempted = number - 1;
     me_.Check(sent.status().code() == StatusCode::kUnavailable ||
-                  sent.status().code() == StatusCode::kResourceExhausted, sent.status().ToString());
+                  sent.status().code() == StatusCode::kResourceExhausted,
+              sent.status().ToString());
   }
 
   void Check(const Alert& alert) {
@@ -402,9 +428,13 @@ class Player {
     me_.Check(alert.data().size() >= sizeof stamp, "a torn alert");
     std::memcpy(&stamp, alert.data().data(), sizeof stamp);
     const std::string_view fill = alert.data().substr(sizeof stamp);
-    me_.Check(fill.find_first_not_of(static_cast<char>('a' + stamp.number % 26)) == fill.npos, "torn data");
-    me_.Check(stamp.to_slot == self_.slot && stamp.to_generation == self_.generation, "misdelivered");
-    me_.Check(stamp.from_slot == alert.sender().slot && stamp.from_generation == alert.sender().generation, "sender");
+    me_.Check(fill.find_first_not_of(static_cast<char>('a' + stamp.number % 26)) == fill.npos,
+              "torn data");
+    me_.Check(stamp.to_slot == self_.slot && stamp.to_generation == self_.generation,
+              "misdelivered");
+    me_.Check(stamp.from_slot == alert.sender().slot &&
+                  stamp.from_generation == alert.sender().generation,
+              "sender");
     Pair& pair = ledger_->Between(alert.sender(), self_);
     me_.Check(stamp.number == pair.delivered + 1, "lost, twice or out of order");
     pair.delivered = stamp.number;
@@ -425,8 +455,8 @@ class Player {
 
 struct Account {
   std::uint64_t pairs = 0;
-  std::uint64_t settled = 0;   // pairs that both lived to the end
-  std::uint64_t failed = 0;    // alerts that came back
+  std::uint64_t settled = 0;  // pairs that both lived to the end
+  std::uint64_t failed = 0;   // alerts that came back
   std::uint64_t unsettled = 0;
 };
 
@@ -452,7 +482,8 @@ Account Settle(Ledger& ledger, const std::map<int, Peer>& live) {
           if (both) right = right && pair.accepted == pair.delivered + pair.failed;
           // What came back is the end of what was accepted, and none of it was delivered.
           if (pair.failed > 0) right = right && pair.failed_first > pair.delivered;
-          if (pair.failed > 0) right = right && pair.failed_first + pair.failed - 1 <= pair.attempted;
+          if (pair.failed > 0)
+            right = right && pair.failed_first + pair.failed - 1 <= pair.attempted;
           account.unsettled += !right;
         }
       }
@@ -462,7 +493,8 @@ Account Settle(Ledger& ledger, const std::map<int, Peer>& live) {
 }
 
 TEST(Stress, KilledWorkersLeaveAnAccountThatSettles) {
-  const std::uint64_t kills = std::min<std::uint64_t>(EnvironmentOr("ALERTPIPE_KILLS", 40), 8 * (kGenerationsMax - 100));
+  const std::uint64_t kills =
+      std::min<std::uint64_t>(EnvironmentOr("ALERTPIPE_KILLS", 40), 8 * (kGenerationsMax - 100));
   RaiseLivenessLimit(static_cast<int>(30 + kills / 5));
   const unsigned seed = static_cast<unsigned>(EnvironmentOr("ALERTPIPE_SEED", 1));
   std::minstd_rand random(seed);
@@ -481,36 +513,40 @@ TEST(Stress, KilledWorkersLeaveAnAccountThatSettles) {
   std::set<std::pair<int, std::uint32_t>> killed;
   for (std::uint64_t kill = 1; killed.size() < kills; ++kill) {
     const std::uint64_t wanted = ledger->delivered + 20 + random() % 400;
-    ASSERT_TRUE(family.Until([&] { return ledger->delivered >= wanted; })) << "after " << kill << " kills";
+    ASSERT_TRUE(family.Until([&] { return ledger->delivered >= wanted; }))
+        << "after " << kill << " kills";
     const Peer victim = family.live[static_cast<int>(1 + random() % kKilledSlots)];
     ASSERT_LT(victim.generation + 1, static_cast<std::uint32_t>(kGenerationsMax));
     if (!killed.emplace(victim.slot, victim.generation).second) continue;  // not reaped yet
     family.Kill(victim);
     if (random() % 3 == 0) continue;  // several at once
-    ASSERT_TRUE(family.Until([&] { return family.live[victim.slot].generation > victim.generation; }));
+    ASSERT_TRUE(
+        family.Until([&] { return family.live[victim.slot].generation > victim.generation; }));
   }
   ASSERT_TRUE(family.Until([&] { return family.exits.size() == killed.size(); }));
   ASSERT_TRUE(family.Ready());
   ledger->stop = 1;
   ASSERT_TRUE(family.Until([&] {
-    return std::all_of(family.live.begin(), family.live.end(),
-                       [&](const auto& entry) { return ledger->stopped[entry.first] == entry.second.generation; });
+    return std::all_of(family.live.begin(), family.live.end(), [&](const auto& entry) {
+      return ledger->stopped[entry.first] == entry.second.generation;
+    });
   }));
   EXPECT_TRUE(family.Until([&] { return Settle(*ledger, family.live).unsettled == 0; }))
       << Settle(*ledger, family.live).unsettled << " pairs do not settle, seed " << seed;
   const Account account = Settle(*ledger, family.live);
   for (const WorkerExit& exit : family.exits) drained += exit.alerts_drained;
   std::printf(
-      "kills: %zu workers killed, %llu alerts accepted, %llu delivered, %llu failed back, %llu drained, %llu pairs "
+      "kills: %zu workers killed, %llu alerts accepted, %llu delivered, %llu failed back, %llu "
+      "drained, %llu pairs "
       "settled of which %llu both lived\n",
-      family.exits.size(), Long(ledger->sent), Long(ledger->delivered), Long(account.failed), Long(drained),
-      Long(account.pairs), Long(account.settled));
+      family.exits.size(), Long(ledger->sent), Long(ledger->delivered), Long(account.failed),
+      Long(drained), Long(account.pairs), Long(account.settled));
   family.OnExit(nullptr);
 }
 ALERTPIPE_TIME_LIMIT(Stress, KilledWorkersLeaveAnAccountThatSettles,
                      static_cast<int>(120 + EnvironmentOr("ALERTPIPE_KILLS", 40)));
 
-// ---- One huge alert ----
+// ---- One huge alert -----------------------------------------------------------------------------
 
 // Word by word; fast enough for 4 GiB.
 std::uint64_t Hash(std::string_view data) {
@@ -522,7 +558,8 @@ std::uint64_t Hash(std::string_view data) {
     hash = (hash ^ word) * 0x9E3779B97F4A7C15;
     hash ^= hash >> 29;
   }
-  for (; at < data.size(); ++at) hash = (hash ^ static_cast<unsigned char>(data[at])) * 0x9E3779B97F4A7C15;
+  for (; at < data.size(); ++at)
+    hash = (hash ^ static_cast<unsigned char>(data[at])) * 0x9E3779B97F4A7C15;
   return hash;
 }
 
@@ -593,11 +630,15 @@ TEST(Stress, OneHugeAlertIsHandedOverWithoutACopy) {
     EXPECT_LE(huge->sender_grew, bytes + kSlack);
     EXPECT_LE(huge->receiver_grew, bytes + kSlack);
   }
-  std::printf("huge alert: %llu bytes, hash %016llx; VmHWM grew by %llu MiB at the sender, %llu MiB at the receiver\n",
-              Long(bytes), Long(huge->heard_hash), Long(huge->sender_grew >> 20), Long(huge->receiver_grew >> 20));
+  std::printf(
+      "huge alert: %llu bytes, hash %016llx; VmHWM grew by %llu MiB at the sender, %llu MiB at the "
+      "receiver\n",
+      Long(bytes), Long(huge->heard_hash), Long(huge->sender_grew >> 20),
+      Long(huge->receiver_grew >> 20));
 }
 ALERTPIPE_TIME_LIMIT(Stress, OneHugeAlertIsHandedOverWithoutACopy,
-                     static_cast<int>(120 + EnvironmentOr("ALERTPIPE_HUGE_BYTES", 64 << 20) / (25 << 20)));
+                     static_cast<int>(120 + EnvironmentOr("ALERTPIPE_HUGE_BYTES", 64 << 20) /
+                                                (25 << 20)));
 
 }  // namespace
 }  // namespace alertpipe::process
