@@ -177,7 +177,7 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
   core_.Select(scope, &targets);
   BroadcastResult result;
   for (const core::Target& target : targets) {
-    const bool first_charge = payload.shared == nullptr || result.accepted == 0;
+    const bool first_charge = payload.shared == nullptr || !payload.shared->charged();
     SendResult sent = Deliver(target, name, &payload, first_charge);
     if (sent.ok()) {
       // The copy that those who could not take it at once will share counts from the first on.

@@ -45,6 +45,7 @@ class SharedData {
   void AddRef(std::size_t bytes);
   // Charges `bytes` until the last Release. Only the first charge counts.
   void Charge(std::size_t bytes);
+  bool charged() const { return charged_ != 0; }
   void Release();
   std::string_view view() const { return data_.view(); }
   char* data() { return data_.data(); }
