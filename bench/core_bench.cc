@@ -92,7 +92,7 @@ void BM_EncodeRecords(benchmark::State& state) {
   record.data = data;
   const std::size_t size = RecordSize(record.kind, 0, record.name.size(), data.size());
   std::int64_t records = 0;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     std::size_t used = kHeaderBytes;
     for (; used + size <= kPacketBytesMax; ++records) used += EncodeRecord(record, packet + used);
     PacketHeader header = HeaderTemplate();
@@ -114,7 +114,7 @@ void BM_Inbox(benchmark::State& state) {
   CounterPage page;
   Meter meter(&page);
   std::uint64_t seen = 0;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     // A stream starts with the number 1, so each round needs an inbox that has heard nothing.
     state.PauseTiming();
     auto inbox = std::make_unique<Inbox>(roster.roster(), 1, &meter);
@@ -148,7 +148,7 @@ void BM_ResolvePid(benchmark::State& state) {
   self.pid = 1001;
   Endpoint endpoint(roster.roster(), self, page.get(), nullptr);
   std::uint32_t slot = slots - 1;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     Target target;
     if (!endpoint.Resolve(static_cast<pid_t>(1000 + slot), &target).ok()) std::abort();
     benchmark::DoNotOptimize(target);
@@ -167,7 +167,7 @@ void BM_Outbox(benchmark::State& state) {
   Outbox outbox;
   outbox.Address(HeaderTemplate());
   iovec parts[Outbox::kPartsMax];
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     const bool queued = content.fits_packet() ? outbox.AppendSmall(content, &pool, &meter)
                                               : outbox.AppendLarge(content, nullptr, &pool, &meter);
     if (!queued) std::abort();

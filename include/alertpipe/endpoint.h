@@ -141,7 +141,9 @@ class ALERTPIPE_EXPORT Endpoint {
   // also when some receivers are full; kFailedPrecondition as everywhere.
   Result Flush();
 
-  // Bytes that are held here for all receivers / for one slot.
+  // Bytes of alerts that are held here for all receivers / for one slot, as the limits count them.
+  // The middle of a large alert counts until the last of it has left. Memory can be up to about
+  // twice that: alerts of just over 2,000 bytes fill only half of their packet.
   std::size_t QueuedBytes() const;
   std::size_t QueuedBytes(int slot) const;
 
@@ -176,7 +178,9 @@ class ALERTPIPE_EXPORT Endpoint {
   // Called when everything that was queued for a peer has been written, if an alert to it had to be
   // queued because its pipe was full, or was refused because its queue was.
   void OnDrained(PeerHook hook);
-  // Called when a worker has been started / has died. A worker learns of it from the master.
+  // Called when a worker has been started / has died, after this endpoint was attached. A worker
+  // learns of it from the master; what happens while it does not read merges: it hears that the one
+  // it knew has left, and who is in that slot now.
   void OnJoined(PeerHook hook);
   void OnLeft(PeerHook hook);
   // Called for bytes that made no sense: a hostile or broken relative. See SECURITY.md.

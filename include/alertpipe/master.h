@@ -102,9 +102,10 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
   // From the loop, or from Service().
   void OnExit(ExitHook hook);
 
-  // For a master without a loop, or whenever it likes: notices dead workers, drains their pipes,
-  // tells the others. Does not block. Returns how many workers it found dead. A notice for a worker
-  // whose pipe is full is kept and sent by the next call. kFailedPrecondition in a child.
+  // For a master without a loop (also after Close), or whenever it likes: notices dead workers,
+  // drains their pipes, tells the others. Does not block. Returns how many workers it found dead. A
+  // notice for a worker whose pipe is full is kept and sent by the next call. kFailedPrecondition
+  // in a child.
   absl::StatusOr<int> Service();
 
   // What the kernel granted each pipe: the smallest of all.
