@@ -647,6 +647,7 @@ TEST(Shortage, AnyAllocationThatFailsRefusesOneSend) {
       family->pipe(2).refusals = 1;
       // A copy for the library is made outside the core, so the data is handed over ready.
       std::vector<Buffer> buffers;
+      buffers.reserve(3);
       for (int i = 0; i < 3; ++i) buffers.push_back(Buffer::Copy(data).value());
       SharedData* shared[3];
       for (int i = 0; i < 3; ++i) {

@@ -76,6 +76,7 @@ TEST(Turn, AFullPacketLeavesBeforeTheEnd) {
   const auto family = Workers(2);
   const std::string data = MakeData(1500);
   std::vector<Outcome> outcomes;
+  outcomes.reserve(5);
   for (int i = 0; i < 5; ++i) outcomes.push_back(family->Send(1, To::Slot(2), "n", data).outcome());
   // 1 at once, 2 and 3 wait, 4 does not fit behind them: their packet leaves.
   EXPECT_EQ(family->Deliver(2).size(), 3u);
@@ -132,7 +133,8 @@ TEST(Order, HoldsForAllSizesOverAFullPipe) {
   std::vector<std::string> expected[4];
   for (int round = 0; round < 60; ++round) {
     for (int from = 1; from <= 3; ++from) {
-      const auto number = static_cast<std::size_t>(round * 4 + from);
+      const std::size_t number =
+          std::size_t{4} * static_cast<unsigned>(round) + static_cast<unsigned>(from);
       const std::string data = MakeData(number * 173 % 20000, number);
       const std::string name = ProvenName(std::to_string(number), data);
       ASSERT_TRUE(round % 2 == 0
@@ -374,7 +376,7 @@ FamilySettings SmallCaps() {
 SendResult Fill(SimulatedFamily* family, int from, int to, std::size_t bytes) {
   const std::string data = MakeData(bytes);
   for (int i = 0; i < 10000; ++i) {
-    const SendResult result = family->Send(from, To::Slot(to), "n", data);
+    SendResult result = family->Send(from, To::Slot(to), "n", data);
     if (!result.ok()) return result;
   }
   ADD_FAILURE() << "never refused";

@@ -131,9 +131,9 @@ TEST(Framing, RubbishOverSeveralFullReads) {
     FamilySettings settings = InboxBench::Settings();
     settings.pipe_capacity = 4096;
     InboxBench bench(settings);
-    bench.Feed(MakeData(3 * 8192 + behind, 5));
+    bench.Feed(MakeData(std::size_t{3} * 8192 + behind, 5));
     bench.Take();
-    EXPECT_EQ(bench.stats().damaged_bytes, 3 * 8192 + behind);
+    EXPECT_EQ(bench.stats().damaged_bytes, std::size_t{3} * 8192 + behind);
     // The last read was short, so a packet starts here.
     ExpectRecovered(&bench);
     if (testing::Test::HasFailure()) FAIL() << behind;
@@ -338,7 +338,7 @@ TEST(Memory, ForgedBeginningsOf4GiBHoldNothingMuch) {
       }
     }
     // One first block for each of the four.
-    EXPECT_LE(memory.peak_bytes(), before + 4 * (16384 + 64));
+    EXPECT_LE(memory.peak_bytes(), before + std::size_t{4} * (16384 + 64));
     EXPECT_LE(bench.stats().reassembly_bytes_peak, 4u);
     for (int slot = 2; slot < 6; ++slot) bench.inbox->SenderDied(slot, kSenderGeneration);
     EXPECT_EQ(memory.live_bytes(), before);

@@ -42,7 +42,7 @@ std::string Encode(const NoticeBoard& board, int reader, std::size_t room, std::
 
 std::string Tell(NoticeBoard* board, int reader, std::size_t room = 4096) {
   std::uint64_t cursor = 0;
-  const std::string text = Encode(*board, reader, room, &cursor);
+  std::string text = Encode(*board, reader, room, &cursor);
   board->Told(reader, cursor);
   return text;
 }

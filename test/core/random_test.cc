@@ -141,7 +141,7 @@ class Simulation {
     std::vector<Incarnation> before;
     for (int slot = 0; slot < family_->slots(); ++slot) {
       const RosterWord word = family_->roster().Get(slot);
-      if (word.takes_alerts()) before.push_back({slot, word.generation});
+      if (word.takes_alerts()) before.emplace_back(slot, word.generation);
     }
     const BroadcastResult result =
         family_->Broadcast(from, Scope::kFamily, ProvenName(std::to_string(number), data), data);

@@ -50,7 +50,7 @@ std::size_t FakePipe::Read(char* to, std::size_t room) {
   while (read < room && !pages_.empty()) {
     Page& page = pages_.front();
     const std::size_t piece = std::min(room - read, page.bytes.size() - page.read);
-    std::memcpy(to + read, page.bytes.data() + page.read, piece);
+    std::copy_n(page.bytes.data() + page.read, piece, to + read);
     read += piece;
     page.read += piece;
     if (page.read == page.bytes.size()) pages_.pop_front();

@@ -21,6 +21,7 @@ TEST(CounterThreads, ReadersSeeEachCounterRise) {
   std::atomic<bool> stop{false};
   std::atomic<int> wrong{0};
   std::vector<std::thread> readers;
+  readers.reserve(3);
   for (int reader = 0; reader < 3; ++reader) {
     readers.emplace_back([&] {
       Stats last;

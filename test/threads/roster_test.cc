@@ -42,6 +42,7 @@ TEST(RosterThreads, AWordIsNeverSeenInHalves) {
   std::atomic<int> mixed{0};
   std::atomic<int> backward{0};
   std::vector<std::thread> readers;
+  readers.reserve(kReaders);
   for (int reader = 0; reader < kReaders; ++reader) {
     readers.emplace_back([&] {
       const Roster roster(memory);
