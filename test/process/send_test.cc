@@ -787,7 +787,8 @@ TEST(SendAfterClose, EverythingIsRefused) {
   ASSERT_TRUE(family.Ready());
   ASSERT_TRUE(family->Send(To::Slot(2), "close").ok());
   ASSERT_TRUE(family.Until([&] { return heard->last[2] == 2 && family.exits.size() == 1; }));
-  EXPECT_EQ(heard->alerts[1], 1u);
+  // Written is not handled yet.
+  EXPECT_TRUE(family.Until([&] { return heard->alerts[1] == 1; }));
 }
 
 TEST(SendAfterClose, WhatIsQueuedIsStillWritten) {
