@@ -206,6 +206,7 @@ class ALERTPIPE_EXPORT Endpoint {
   // library is concerned. A deadline of zero tries once. The process should exit soon after: alerts
   // that others go on sending wait in the pipe until then. kFailedPrecondition when it is closing
   // or closed already, or never was attached.
+  // `done` is not called if the endpoint is destroyed before.
   Result Close(absl::Duration deadline, CloseHook done = nullptr);
 
  protected:

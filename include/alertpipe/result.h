@@ -5,20 +5,19 @@
 //
 // The codes, and what the caller should do:
 //
-//   kInvalidArgument     a limit is exceeded or an argument makes no sense; the message names the
-//   limit and the value.
-//                        Fix the call; trying again is useless.
-//   kNotFound            no process of the family has this pid or slot. Pick another receiver.
-//   kUnavailable         the receiver is dead, or is no endpoint (a master that is not attached to
-//   a loop), or there is
-//                        no live worker to choose from. Pick another receiver, or wait for a worker
-//                        to join.
-//   kResourceExhausted   a queue is full (the message names the peer, the option, its value and the
-//   usage) or memory is
-//                        short. Try again when OnDrained has been called for that peer.
-//   kFailedPrecondition  this endpoint cannot be used: not attached yet, closing or closed, or it
-//   belongs to the process
-//                        that this one was forked from. Nothing can be sent from here.
+//   kInvalidArgument     A limit is exceeded or an argument makes no sense; the message names the
+//                        limit and the value. Fix the call; trying again is useless. Also data
+//                        longer than a queue's limit that is not handed over as a Buffer.
+//   kNotFound            No process of the family has this pid or slot. Pick another receiver.
+//   kUnavailable         The receiver is dead, or is no endpoint (a slot without a worker, a master
+//                        that is not attached to a loop), or there is no live worker to choose
+//                        from. Pick another receiver, or wait for a worker to join.
+//   kResourceExhausted   A queue is full (the message names the peer, the option, its value and
+//                        the usage) or memory is short. Try again when OnDrained has been called
+//                        for that peer.
+//   kFailedPrecondition  This endpoint cannot be used: not attached yet, closing or closed, or it
+//                        belongs to the process that this one was forked from. Nothing can be sent
+//                        from here.
 #ifndef ALERTPIPE_RESULT_H_
 #define ALERTPIPE_RESULT_H_
 

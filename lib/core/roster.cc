@@ -13,15 +13,6 @@ RosterWord RosterWord::Unpack(std::uint64_t packed) {
   return word;
 }
 
-int Roster::Find(std::uint32_t pid) const {
-  if (pid == 0) return -1;
-  for (int slot = 0; slot < slots(); ++slot) {
-    const RosterWord word = Get(slot);
-    if (word.pid == pid && word.lives()) return slot;
-  }
-  return -1;
-}
-
 bool Roster::IsDead(int slot, std::uint32_t generation) const {
   const RosterWord word = Get(slot);
   return generation < word.generation || (generation == word.generation && !word.lives());

@@ -80,8 +80,6 @@ class Roster {
   RosterWord Get(int slot) const {
     return RosterWord::Unpack(memory_->words[slot].load(std::memory_order_acquire));
   }
-  // The slot of the live incarnation with that pid, or -1.
-  int Find(std::uint32_t pid) const;
   // Whether (slot, generation) is known to be dead: its successor or its death is in the roster.
   bool IsDead(int slot, std::uint32_t generation) const;
 
