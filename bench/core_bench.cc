@@ -60,15 +60,15 @@ PacketHeader HeaderTemplate() {
 std::string StreamOf(const std::string& data, std::size_t bytes, std::uint64_t* alerts) {
   CounterPage page;
   Meter meter(&page);
-  SegmentPool pool;
+  SegmentPool pool(&meter);
   Outbox outbox;
   outbox.Address(HeaderTemplate());
   const Content content{"name", data, 0, 0};
   std::string stream;
   *alerts = 0;
   while (outbox.queued_bytes() + data.size() < bytes) {
-    const bool queued = content.fits_packet() ? outbox.AppendSmall(content, &pool, &meter)
-                                              : outbox.AppendLarge(content, nullptr, &pool, &meter);
+    const bool queued = content.fits_packet() ? outbox.AppendSmall(content, &pool)
+                                              : outbox.AppendLarge(content, nullptr, &pool);
     if (!queued) std::abort();
     ++*alerts;
   }
@@ -163,13 +163,13 @@ void BM_Outbox(benchmark::State& state) {
   const Content content{"name", data, 0, 0};
   CounterPage page;
   Meter meter(&page);
-  SegmentPool pool;
+  SegmentPool pool(&meter);
   Outbox outbox;
   outbox.Address(HeaderTemplate());
   iovec parts[Outbox::kPartsMax];
   while (state.KeepRunning()) {
-    const bool queued = content.fits_packet() ? outbox.AppendSmall(content, &pool, &meter)
-                                              : outbox.AppendLarge(content, nullptr, &pool, &meter);
+    const bool queued = content.fits_packet() ? outbox.AppendSmall(content, &pool)
+                                              : outbox.AppendLarge(content, nullptr, &pool);
     if (!queued) std::abort();
     // Data that is only lent has to leave at once.
     const bool full_only = content.fits_packet();

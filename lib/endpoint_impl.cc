@@ -181,7 +181,7 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
     SendResult sent = Deliver(target, name, &payload, first_charge);
     if (sent.ok()) {
       // The copy that those who could not take it at once will share counts from the first on.
-      if (core_.NeedsLent(target.slot)) payload.shared->Charge(core_.Lent(target.slot)->bytes());
+      if (core_.NeedsLent(target.slot)) payload.shared->Charge();
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
     } else {

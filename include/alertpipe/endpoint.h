@@ -141,9 +141,11 @@ class ALERTPIPE_EXPORT Endpoint {
   // also when some receivers are full; kFailedPrecondition as everywhere.
   Result Flush();
 
-  // Bytes of alerts that are held here for all receivers / for one slot, as the limits count them.
-  // The middle of a large alert counts until the last of it has left. Memory can be up to about
-  // twice that: alerts of just over 2,000 bytes fill only half of their packet.
+  // The memory that is held here for all receivers / for one slot, in bytes, as the limits count
+  // it: 4096 for each packet, however full it is, and all of the data of an alert that needs more
+  // than two, until the last of it has left (for a broadcast once in all, and in full for each
+  // slot). What became undeliverable counts in all until OnUndelivered has told of it. Up to 256
+  // KiB of empty packets are kept for reuse on top.
   std::size_t QueuedBytes() const;
   std::size_t QueuedBytes(int slot) const;
 
@@ -165,9 +167,10 @@ class ALERTPIPE_EXPORT Endpoint {
   // Removes a name's handler. kNotFound when it has none.
   Result Remove(std::string_view name);
 
-  // ---- Hooks: one function each, a later call replaces the earlier, null removes
-  // ------------------------------------ They may do what handlers may, but must not throw: an
-  // exception that leaves a hook ends the program.
+  // ---- Hooks ----
+  //
+  // One function each: a later call replaces the earlier one, null removes it. Hooks may do what
+  // handlers may, but must not throw: an exception that leaves a hook ends the program.
 
   // Called once for every accepted alert that could not be delivered, from the loop (from Close and
   // the destructor for what these give up). Without a hook such alerts are still counted.

@@ -14,6 +14,10 @@ namespace {
 // were received from it, so only a sender that floods and does not read can get here.
 constexpr std::size_t kRejectsMax = 4096;
 
+// Those who found no room in the endpoint are told once this part of its cap is free, so that they
+// do not come back for every packet.
+constexpr std::uint64_t kRoomShare = 16;
+
 }  // namespace
 
 Endpoint::Endpoint(Roster roster, const Peer& self, CounterPage* page, NoticeBoard* notices)
@@ -36,7 +40,7 @@ Endpoint::~Endpoint() {
   reading_.reset();
   for (Box& box : boxes_) {
     if (box.outbox.lent() == nullptr && !box.outbox.empty()) {
-      UndeliveredReader discard(box.outbox.Fail(&meter_), &pool_);
+      UndeliveredReader discard(box.outbox.Fail(), &pool_);
     }
   }
   for (Failure& failure : failures_) UndeliveredReader discard(failure.run, &pool_);
@@ -145,24 +149,35 @@ void Endpoint::TellDrained(Box* box, int slot) {
 // back.
 void Endpoint::TellRoom() {
   const std::size_t queued = meter_.queued_bytes();
-  if (!refused_in_all_ || queued > roster_.settings().queued_bytes_max / 2) return;
-  if (queued >= refused_at_bytes_) return;
+  const std::uint64_t cap = roster_.settings().queued_bytes_max;
+  const auto fits = [&](std::size_t bytes) {
+    return queued == 0 || queued + std::max<std::uint64_t>(bytes, cap / kRoomShare) <= cap;
+  };
+  if (!refused_in_all_ || !fits(refused_least_)) return;
   refused_in_all_ = false;
   for (int at = 0; at < roster_.slots(); ++at) {
     Box& other = boxes_[Index(at)];
     if (!other.tell_drained || !other.outbox.empty()) continue;
+    if (!fits(other.refused_bytes)) {
+      NoteNoRoom(other.refused_bytes);
+      continue;
+    }
     other.tell_drained = false;
     events_.push_back({{Event::Kind::kDrained, PeerAt(at, roster_.Get(at)), {}}, {}});
   }
 }
 
 // A refused sender is told when trying again makes sense: when the receiver's queue is empty, or,
-// if it was empty all along, when the endpoint has room that it did not have then.
-void Endpoint::NoteRefused(Box* box) {
+// if it was empty all along, when the endpoint has the room that was missing.
+void Endpoint::NoteRefused(Box* box, std::size_t bytes) {
   box->tell_drained = true;
-  if (!box->outbox.empty()) return;
+  box->refused_bytes = bytes;
+  if (box->outbox.empty()) NoteNoRoom(bytes);
+}
+
+void Endpoint::NoteNoRoom(std::size_t bytes) {
+  refused_least_ = refused_in_all_ ? std::min(refused_least_, bytes) : bytes;
   refused_in_all_ = true;
-  refused_at_bytes_ = meter_.queued_bytes();
 }
 
 void Endpoint::Blocked(int slot) {
@@ -223,9 +238,11 @@ bool Endpoint::HandleControl(const Arrival& arrival) {
     JoinedBody body;
     if (!body.Decode(record.data) || body.slot == kMasterSlot || !roster_.has(body.slot))
       return false;
-    if (body.generation > roster_.Get(body.slot).generation) return false;
-    if (!roster_.IsDead(body.slot, body.generation))
-      PeerJoined(body.slot, body.generation, body.pid);
+    if (roster_.IsDead(body.slot, body.generation)) return true;
+    // The pid is in the roster before the notice is sent.
+    const RosterWord word = roster_.Get(body.slot);
+    if (word.generation != body.generation || word.pid != body.pid) return false;
+    PeerJoined(body.slot, body.generation, body.pid);
     return true;
   }
   // Draining, barrier and acknowledge records have their place on the wire, but nobody sends them
@@ -315,7 +332,7 @@ void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
   if (peer.generation != box->outbox.generation()) peer.pid = 0;
   peer.generation = box->outbox.generation();
   const std::uint64_t next = box->outbox.sequence_written();
-  const FailedRun run = box->outbox.Fail(&meter_);
+  const FailedRun run = box->outbox.Fail();
   box->failed_from = std::min(box->failed_from, run.open ? next - 1 : next);
   failures_.push_back({peer, reason, box->rejected_id, run});
   NoteQueue(box);

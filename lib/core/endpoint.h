@@ -169,8 +169,9 @@ class Endpoint {
     bool blocked = false;    // EAGAIN since the last time it was writable
     bool dirty = false;      // in dirty_
     bool tell_drained = false;
-    bool waiting = false;  // counted in waiting_
-    bool known = false;    // `peer` is live as far as the application was told
+    std::size_t refused_bytes = 0;  // what the last alert that was refused needed
+    bool waiting = false;           // counted in waiting_
+    bool known = false;             // `peer` is live as far as the application was told
     Peer peer;
     std::uint32_t gone_generation = 0;  // found dead by writing, when no master is left to say so
     std::uint64_t failures = 0;         // how often everything queued has been given back
@@ -202,12 +203,13 @@ class Endpoint {
     return gone != 0 && gone >= word.generation;
   }
   void Readdress(Box* box, int slot, const RosterWord& word);
-  absl::Status CheckCaps(const Target& target, std::size_t bytes, bool owned,
+  absl::Status CheckCaps(const Target& target, const Content& content, bool owned,
                          bool first_charge) const;
   void NoteQueue(Box* box);
   void TellDrained(Box* box, int slot);
   void TellRoom();
-  void NoteRefused(Box* box);
+  void NoteRefused(Box* box, std::size_t bytes);
+  void NoteNoRoom(std::size_t bytes);
   bool ControlPending(const Box& box, int slot) const;
   std::size_t EncodeControl(Box* box, int slot);
   void FailBack(Box* box, int slot, UndeliveredReason reason);
@@ -219,18 +221,19 @@ class Endpoint {
   Peer self_;
   Meter meter_;
   NoticeBoard* notices_;
-  SegmentPool pool_;
+  SegmentPool pool_{&meter_};
   std::vector<Box> boxes_;
   std::unique_ptr<Inbox> inbox_;
 
   std::vector<int> dirty_;
   std::uint64_t turn_ = 1;
-  int waiting_ = 0;                   // boxes with something queued or to be told
-  std::size_t refused_at_bytes_ = 0;  // what was queued then
-  int pid_hint_ = 0;                  // where ResolvePid looks first
-  int next_any_ = 1;                  // where ResolveAny starts among equals
-  bool refused_in_all_ =
-      false;  // somebody was refused for the endpoint's cap while its own queue was empty
+  int waiting_ = 0;   // boxes with something queued or to be told
+  int pid_hint_ = 0;  // where ResolvePid looks first
+  int next_any_ = 1;  // where ResolveAny starts among equals
+  // Somebody was refused for the endpoint's cap while its own queue was empty, and what the least
+  // demanding of them needed.
+  bool refused_in_all_ = false;
+  std::size_t refused_least_ = 0;
 
   // The control packet that NextWrite has handed out.
   char control_[kPacketBytesMax];

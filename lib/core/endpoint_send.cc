@@ -13,10 +13,12 @@
 namespace alertpipe::core {
 namespace {
 
-// What an alert takes in a queue besides its name and data, at most.
-constexpr std::size_t kAlertOverhead = kRecordBytes + kRequestIdBytes + kTotalBytes;
-// What an alert whose data is held already takes in packets of its own: its first and last record.
-constexpr std::size_t kSharedRestMax = 2 * kBodyBytesMax;
+absl::Status NoRoom(absl::string_view knob, std::uint64_t cap, std::size_t queued,
+                    std::size_t needed, const std::string& whose) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(whose, " is full: ", knob, " is ", cap, " bytes, ", queued,
+                   " are queued, the alert needs ", needed, " more"));
+}
 
 }  // namespace
 
@@ -95,7 +97,7 @@ absl::Status Endpoint::ResolveAny(Target* target) {
     const int slot = 1 + (next_any_ - 1 + i) % workers;
     const RosterWord word = roster_.Get(slot);
     if (slot == self_.slot || !word.takes_alerts() || Gone(slot, word)) continue;
-    const std::size_t bytes = queued_bytes(slot);
+    const std::size_t bytes = boxes_[Index(slot)].outbox.load();
     if (target->slot < 0 || bytes < best_bytes) {
       *target = {slot, word};
       best_bytes = bytes;
@@ -131,36 +133,35 @@ absl::Status Endpoint::CheckContent(std::string_view name, std::size_t data_byte
   return absl::OkStatus();
 }
 
-absl::Status Endpoint::CheckCaps(const Target& target, std::size_t bytes, bool owned,
+// An alert that is handed over may exceed a cap where nothing else is queued.
+absl::Status Endpoint::CheckCaps(const Target& target, const Content& content, bool owned,
                                  bool first_charge) const {
-  const Box& box = boxes_[Index(target.slot)];
-  const FamilySettings& settings = roster_.settings();
-  if (!owned && bytes > std::min(settings.queued_bytes_per_peer_max, settings.queued_bytes_max)) {
-    const bool peer = settings.queued_bytes_per_peer_max <= settings.queued_bytes_max;
-    return absl::InvalidArgumentError(
-        absl::StrCat("an alert of ", bytes, " bytes exceeds ",
-                     peer ? "queued_bytes_per_peer_max" : "queued_bytes_max", ", which is ",
-                     peer ? settings.queued_bytes_per_peer_max : settings.queued_bytes_max,
-                     ": data of that size can only be handed over as a Buffer"));
+  const Outbox& outbox = boxes_[Index(target.slot)].outbox;
+  const std::uint64_t per_peer = roster_.settings().queued_bytes_per_peer_max;
+  const std::uint64_t cap = roster_.settings().queued_bytes_max;
+  const std::size_t alone = Outbox::CostWhenEmpty(content).total();
+  if (!owned && alone > std::min(per_peer, cap)) {
+    const bool peer = per_peer <= cap;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "an alert with ", content.data.size(), " bytes of data takes ", alone,
+        " in a queue and exceeds ", peer ? "queued_bytes_per_peer_max" : "queued_bytes_max",
+        ", which is ", peer ? per_peer : cap,
+        ": data of that size can only be handed over as a Buffer"));
   }
-  const std::size_t queued = box.outbox.queued_bytes();
-  const std::uint64_t per_peer = settings.queued_bytes_per_peer_max;
-  if (queued + bytes > per_peer && !(owned && bytes > per_peer && queued == 0)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue for ", Describe(PeerAt(target.slot, target.word)),
-                     " is full: queued_bytes_per_peer_max is ", per_peer, " bytes, ", queued,
-                     " are queued, the alert needs ", bytes));
+  const Cost cost = outbox.CostOf(content);
+  const std::size_t queued = outbox.queued_bytes();
+  if (queued + cost.total() > per_peer && !(owned && alone > per_peer && queued == 0)) {
+    return NoRoom("queued_bytes_per_peer_max", per_peer, queued, cost.total(),
+                  absl::StrCat("the queue for ", Describe(PeerAt(target.slot, target.word))));
   }
-  // What further receivers of a broadcast add: the data between its ends is held once.
-  const std::size_t added = first_charge ? bytes : std::min(bytes, kSharedRestMax);
+  // The data of a broadcast is held once.
+  const std::size_t added = first_charge ? cost.total() : cost.packets;
   const std::size_t in_all = meter_.queued_bytes();
-  const std::uint64_t cap = settings.queued_bytes_max;
-  const bool exempt = owned && bytes > cap && (in_all == 0 || !first_charge);
+  const bool exempt = owned && alone > cap && (in_all == 0 || !first_charge);
   if (in_all + added > cap && !exempt) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no room for an alert to ", Describe(PeerAt(target.slot, target.word)),
-                     ": queued_bytes_max is ", cap, " bytes, ", in_all,
-                     " are queued for all receivers, the alert needs ", added));
+    return NoRoom("queued_bytes_max", cap, in_all, added,
+                  absl::StrCat("the room for all receivers, ",
+                               Describe(PeerAt(target.slot, target.word)), " among them,"));
   }
   return absl::OkStatus();
 }
@@ -190,13 +191,11 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
     return admission;
   }
   Readdress(&box, slot, target.word);
-  const std::size_t bytes = content.name.size() + content.data.size() + kAlertOverhead;
-  admission.status = CheckCaps(target, bytes, owned, first_charge);
+  admission.status = CheckCaps(target, content, owned, first_charge);
   if (admission.status.ok()) {
     const std::uint64_t id = box.outbox.next_id();
-    const bool queued = content.fits_packet()
-                            ? box.outbox.AppendSmall(content, &pool_, &meter_)
-                            : box.outbox.AppendLarge(content, shared, &pool_, &meter_);
+    const bool queued = content.fits_packet() ? box.outbox.AppendSmall(content, &pool_)
+                                              : box.outbox.AppendLarge(content, shared, &pool_);
     if (queued) {
       admission.alert_id = id;
     } else {
@@ -205,7 +204,8 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
     }
   }
   if (!admission.status.ok()) {
-    if (absl::IsResourceExhausted(admission.status)) NoteRefused(&box);
+    if (absl::IsResourceExhausted(admission.status))
+      NoteRefused(&box, Outbox::CostWhenEmpty(content).total());
     return admission;
   }
   page().alerts_accepted.Add();

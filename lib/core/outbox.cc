@@ -13,15 +13,20 @@ constexpr std::size_t kFirstPartBytesMin = 64;
 
 // How much of a large alert's data goes where.
 struct Split {
+  bool fresh = false;     // it opens a packet of its own
   std::size_t first = 0;  // in the packet that opens it
   std::size_t bulk = 0;   // a multiple of kPartBytesMax
   std::size_t last = 0;   // 1 to kPartBytesMax
 };
 
-Split SplitFor(std::size_t data_bytes, std::size_t room_for_first) {
+Split SplitFor(const Content& content, std::size_t open_room) {
+  const std::size_t overhead =
+      RecordSize(RecordKind::kFirst, content.flags, content.name.size(), 0);
   Split split;
-  split.first = room_for_first;
-  const std::size_t rest = data_bytes - split.first;
+  split.fresh = open_room < overhead + kFirstPartBytesMin;
+  const std::size_t room = (split.fresh ? kBodyBytesMax : open_room) - overhead;
+  split.first = std::min(room, content.data.size() - 1);
+  const std::size_t rest = content.data.size() - split.first;
   split.bulk = (rest - 1) / kPartBytesMax * kPartBytesMax;
   split.last = rest - split.bulk;
   return split;
@@ -36,6 +41,11 @@ Record RecordOf(RecordKind kind, const Content& content) {
   return record;
 }
 
+std::size_t HeldBy(const Segment& segment) {
+  return segment.kind == Segment::Kind::kPacket ? kPacketBytesMax
+                                                : static_cast<const Bulk&>(segment).bytes();
+}
+
 }  // namespace
 
 void Outbox::Address(const PacketHeader& header_template) {
@@ -43,6 +53,20 @@ void Outbox::Address(const PacketHeader& header_template) {
   header_ = header_template;
   next_sequence_ = 1;
   open_ = false;
+}
+
+Cost Outbox::CostFor(const Content& content, std::size_t open_room) {
+  Cost cost;
+  if (content.fits_packet()) {
+    const std::size_t size =
+        RecordSize(RecordKind::kWhole, content.flags, content.name.size(), content.data.size());
+    if (size > open_room) cost.packets = kPacketBytesMax;
+    return cost;
+  }
+  const Split split = SplitFor(content, open_room);
+  cost.packets = (split.fresh ? 2 : 1) * kPacketBytesMax;
+  if (split.bulk > 0) cost.data = content.data.size();
+  return cost;
 }
 
 std::size_t Outbox::OpenRoom() const {
@@ -65,14 +89,16 @@ void Outbox::Link(Segment* segment) {
     tail_->next = segment;
   }
   tail_ = segment;
+  queued_bytes_ += HeldBy(*segment);
 }
 
 void Outbox::PopHead() {
+  queued_bytes_ -= HeldBy(*head_);
   head_ = head_->next;
   if (head_ == nullptr) tail_ = nullptr;
 }
 
-void Outbox::AddRecord(Packet* packet, const Record& record, Meter* meter) {
+void Outbox::AddRecord(Packet* packet, const Record& record) {
   const std::size_t bytes = EncodeRecord(record, packet->bytes + packet->used);
   if (record.kind == RecordKind::kFirst) {
     packet->opens = true;
@@ -84,11 +110,9 @@ void Outbox::AddRecord(Packet* packet, const Record& record, Meter* meter) {
   }
   if (record.starts_alert()) ++next_sequence_;
   packet->used += bytes;
-  queued_bytes_ += bytes;
-  meter->ChargeQueued(bytes);
 }
 
-bool Outbox::AppendSmall(const Content& content, SegmentPool* pool, Meter* meter) {
+bool Outbox::AppendSmall(const Content& content, SegmentPool* pool) {
   Record record = RecordOf(RecordKind::kWhole, content);
   record.data = content.data;
   const std::size_t size =
@@ -98,38 +122,34 @@ bool Outbox::AppendSmall(const Content& content, SegmentPool* pool, Meter* meter
     if (packet == nullptr) return false;
     Link(packet);
   }
-  AddRecord(static_cast<Packet*>(tail_), record, meter);
+  AddRecord(static_cast<Packet*>(tail_), record);
   return true;
 }
 
-bool Outbox::AppendLarge(const Content& content, SharedData* shared, SegmentPool* pool,
-                         Meter* meter) {
+bool Outbox::AppendLarge(const Content& content, SharedData* shared, SegmentPool* pool) {
   Record first = RecordOf(RecordKind::kFirst, content);
   first.total_bytes = static_cast<std::uint32_t>(content.data.size());
-  const std::size_t overhead = RecordSize(first.kind, first.flags, first.name.size(), 0);
-  const bool fresh = OpenRoom() < overhead + kFirstPartBytesMin;
-  const std::size_t room = (fresh ? kBodyBytesMax : OpenRoom()) - overhead;
-  const Split split = SplitFor(content.data.size(), std::min(room, content.data.size() - 1));
+  const Split split = SplitFor(content, OpenRoom());
 
   // Everything that can fail comes first, so that a refusal leaves no trace.
-  Packet* opening = fresh ? StartPacket(pool) : static_cast<Packet*>(tail_);
+  Packet* opening = split.fresh ? StartPacket(pool) : static_cast<Packet*>(tail_);
   Packet* closing = StartPacket(pool);
   Bulk* bulk = split.bulk > 0 ? pool->GetBulk() : nullptr;
   if (opening == nullptr || closing == nullptr || (split.bulk > 0 && bulk == nullptr)) {
-    if (fresh && opening != nullptr) pool->Put(opening);
+    if (split.fresh && opening != nullptr) pool->Put(opening);
     if (closing != nullptr) pool->Put(closing);
     if (bulk != nullptr) pool->Put(bulk);
     return false;
   }
 
-  if (fresh) Link(opening);
+  if (split.fresh) Link(opening);
   first.data = content.data.substr(0, split.first);
-  AddRecord(opening, first, meter);
+  AddRecord(opening, first);
   if (bulk != nullptr) {
     bulk->data = shared;
-    if (shared != nullptr) shared->AddRef(split.bulk);
+    if (shared != nullptr) shared->AddRef();
     bulk->view = content.data;
-    bulk->start = bulk->at = split.first;
+    bulk->at = split.first;
     bulk->end = split.first + split.bulk;
     bulk->sequence = next_sequence_;
     bulk->name.Set(content.name);
@@ -141,7 +161,6 @@ bool Outbox::AppendLarge(const Content& content, SharedData* shared, SegmentPool
     middle.kind = RecordKind::kMiddle;
     EncodeRecordHead(middle, kPartBytesMax, bulk->head + kHeaderBytes);
     Link(bulk);
-    queued_bytes_ += split.bulk;
     if (shared == nullptr) lent_ = bulk;
   }
   Record last;
@@ -149,7 +168,7 @@ bool Outbox::AppendLarge(const Content& content, SharedData* shared, SegmentPool
   last.data = content.data.substr(content.data.size() - split.last);
   closing->sequence = next_sequence_;
   Link(closing);
-  AddRecord(closing, last, meter);
+  AddRecord(closing, last);
   return true;
 }
 
@@ -160,7 +179,7 @@ bool Outbox::lent_untouched() const {
 }
 
 void Outbox::OwnLent(SharedData* shared, bool whole) {
-  shared->AddRef(lent_->bytes());
+  shared->AddRef();
   lent_->data = shared;
   lent_->view = shared->view();
   lent_->whole = whole;
@@ -205,9 +224,6 @@ void Outbox::NoteWritten(const Packet& packet, Meter* meter) {
   open_ = packet.opens;
   if (packet.opens)
     open_name_.Set(std::string_view(packet.bytes + packet.name_at, packet.name_bytes));
-  const std::size_t bytes = packet.used - kHeaderBytes;
-  queued_bytes_ -= bytes;
-  meter->ReleaseQueued(bytes);
   meter->page().alerts_written.Add(packet.ends);
 }
 
@@ -229,24 +245,18 @@ void Outbox::Advance(std::size_t bytes, SegmentPool* pool, Meter* meter) {
     bytes -= kPacketBytesMax;
     bulk->at += kPartBytesMax;
     if (bulk->at < bulk->end) continue;
-    queued_bytes_ -= bulk->bytes();
     if (lent_ == bulk) lent_ = nullptr;
     PopHead();
     pool->Put(bulk);
   }
 }
 
-FailedRun Outbox::Fail(Meter* meter) {
+FailedRun Outbox::Fail() {
   ALERTPIPE_CHECK(lent_ == nullptr, "an outbox failed while it used lent data");
   FailedRun run;
   run.head = head_;
   run.open = open_;
   run.open_name = open_name_;
-  for (Segment* segment = head_; segment != nullptr; segment = segment->next) {
-    if (segment->kind == Segment::Kind::kPacket) {
-      meter->ReleaseQueued(static_cast<Packet*>(segment)->used - kHeaderBytes);
-    }
-  }
   head_ = tail_ = nullptr;
   queued_bytes_ = 0;
   open_ = false;

@@ -46,6 +46,13 @@ struct FailedRun {
   ShortName open_name;
 };
 
+// What queueing an alert adds to what is held, in bytes.
+struct Cost {
+  std::size_t packets = 0;  // in packets of its own, each of which counts whole
+  std::size_t data = 0;     // in data that is referred to, and that several outboxes can share
+  std::size_t total() const { return packets + data; }
+};
+
 class Outbox {
  public:
   Outbox() = default;
@@ -57,13 +64,17 @@ class Outbox {
   std::uint32_t generation() const { return header_.destination_generation; }
   const PacketHeader& header() const { return header_; }
 
+  // What queueing `content` would add here, and to an outbox that is empty.
+  Cost CostOf(const Content& content) const { return CostFor(content, OpenRoom()); }
+  static Cost CostWhenEmpty(const Content& content) { return CostFor(content, 0); }
+
   // Queues an alert that fits into a packet. False when memory is short; nothing has changed then.
-  bool AppendSmall(const Content& content, SegmentPool* pool, Meter* meter);
+  bool AppendSmall(const Content& content, SegmentPool* pool);
 
   // Queues an alert that does not fit into a packet. `shared` holds content.data (a reference is
   // added), or is null: the view is then only lent, and OwnLent must be called before it ends
   // unless lent() is null by then. False as above.
-  bool AppendLarge(const Content& content, SharedData* shared, SegmentPool* pool, Meter* meter);
+  bool AppendLarge(const Content& content, SharedData* shared, SegmentPool* pool);
   // The bulk that still refers to lent data, or null.
   const Bulk* lent() const { return lent_; }
   // Whether none of the lent alert has been written.
@@ -82,9 +93,11 @@ class Outbox {
   bool empty() const { return head_ == nullptr; }
   // Whether something waits that no later alert can share.
   bool has_full() const { return head_ != tail_; }
-  // Record bytes in the queue, lent and shared data included: what counts against the cap per peer.
-  // Data that is referred to counts in full until the last of it has left.
+  // What is held for this queue, and counts against the cap per peer: 4096 bytes for each packet,
+  // and all of the data that is referred to until the last of it has left, shared or not.
   std::size_t queued_bytes() const { return queued_bytes_; }
+  // The same without the room that the open packet still has: for telling queues apart.
+  std::size_t load() const { return queued_bytes_ - OpenRoom(); }
 
   // Fills `parts` with the next thing to write: one packet, or a run of at most `run_max` packets
   // of exactly 4096 bytes. Returns the number of parts, 0 when the queue is empty. Valid until the
@@ -97,14 +110,15 @@ class Outbox {
   void Advance(std::size_t bytes, SegmentPool* pool, Meter* meter);
 
   // Takes everything out.
-  FailedRun Fail(Meter* meter);
+  FailedRun Fail();
 
  private:
+  static Cost CostFor(const Content& content, std::size_t open_room);
   std::size_t OpenRoom() const;
   Packet* StartPacket(SegmentPool* pool);
   void Link(Segment* segment);
   void PopHead();
-  void AddRecord(Packet* packet, const Record& record, Meter* meter);
+  void AddRecord(Packet* packet, const Record& record);
   void NoteWritten(const Packet& packet, Meter* meter);
 
   PacketHeader header_;

@@ -23,20 +23,20 @@ SharedData* SharedData::Create(Buffer* data, Meter* meter) {
   return new (block) SharedData(std::move(*data), meter);
 }
 
-void SharedData::AddRef(std::size_t bytes) {
+void SharedData::AddRef() {
   ++refs_;
-  Charge(bytes);
+  Charge();
 }
 
-void SharedData::Charge(std::size_t bytes) {
-  if (charged_ != 0) return;
-  charged_ = bytes;
-  meter_->ChargeQueued(bytes);
+void SharedData::Charge() {
+  if (charged_) return;
+  charged_ = true;
+  meter_->ChargeQueued(data_.size());
 }
 
 void SharedData::Release() {
   if (--refs_ > 0) return;
-  meter_->ReleaseQueued(charged_);
+  if (charged_) meter_->ReleaseQueued(data_.size());
   this->~SharedData();
   memory_calls().free(this);
 }
@@ -50,11 +50,16 @@ SegmentPool::~SegmentPool() {
 }
 
 Packet* SegmentPool::GetPacket() {
-  if (packets_ == nullptr) return NewIn<Packet>();
   Packet* packet = packets_;
-  packets_ = static_cast<Packet*>(packet->next);
-  --kept_;
+  if (packet != nullptr) {
+    packets_ = static_cast<Packet*>(packet->next);
+    --kept_;
+  } else {
+    packet = NewIn<Packet>();
+    if (packet == nullptr) return nullptr;
+  }
   packet->next = nullptr;
+  meter_->ChargeQueued(kPacketBytesMax);
   return packet;
 }
 
@@ -68,6 +73,7 @@ void SegmentPool::Put(Segment* segment) {
     return;
   }
   auto* packet = static_cast<Packet*>(segment);
+  meter_->ReleaseQueued(kPacketBytesMax);
   if (kept_ >= kPacketsKept) {
     memory_calls().free(packet);
     return;

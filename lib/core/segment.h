@@ -35,17 +35,17 @@ class ShortName {
   char name_[kNameBytesMax + 1];
 };
 
-// Data that one or more outboxes refer to. Charged to the endpoint once, from its first use by an
-// outbox to its end.
+// Data that one or more outboxes refer to. Charged to the endpoint once, whole, from its first use
+// by an outbox to its end.
 class SharedData {
  public:
   // Holds one reference of the caller. Null when memory is short; *data is then unchanged.
   static SharedData* Create(Buffer* data, Meter* meter);
-  // Takes a reference for an outbox, and charges `bytes`.
-  void AddRef(std::size_t bytes);
-  // Charges `bytes` until the last Release. Only the first charge counts.
-  void Charge(std::size_t bytes);
-  bool charged() const { return charged_ != 0; }
+  // Takes a reference for an outbox, and charges.
+  void AddRef();
+  // Charges until the last Release. Only the first charge counts.
+  void Charge();
+  bool charged() const { return charged_; }
   void Release();
   std::string_view view() const { return data_.view(); }
   char* data() { return data_.data(); }
@@ -57,7 +57,7 @@ class SharedData {
   Buffer data_;
   Meter* meter_;
   int refs_ = 1;
-  std::size_t charged_ = 0;
+  bool charged_ = false;
 };
 
 struct Segment {
@@ -95,7 +95,6 @@ struct Bulk : Segment {
   SharedData* data = nullptr;  // what view lies in; null while the view is lent
   std::string_view view;       // the alert's whole data
   bool whole = true;           // all of view is there, not only [at, end)
-  std::size_t start = 0;       // where `at` began
   std::size_t at = 0;          // middle parts for [at, end) are still to be written
   std::size_t end = 0;
   std::uint64_t sequence = 0;  // of the alert after this one
@@ -103,12 +102,14 @@ struct Bulk : Segment {
   char head[kHeaderBytes + kRecordBytes];  // the same for each of its packets
 
   // What counts as queued until the last of it has left: the memory is held until then.
-  std::size_t bytes() const { return end - start; }
+  std::size_t bytes() const { return view.size(); }
 };
 
+// Packets count as queued from Get to Put, 4096 bytes each however full they are: caps bound the
+// memory, not the records in it.
 class SegmentPool {
  public:
-  SegmentPool() = default;
+  explicit SegmentPool(Meter* meter) : meter_(meter) {}
   SegmentPool(const SegmentPool&) = delete;
   SegmentPool& operator=(const SegmentPool&) = delete;
   ~SegmentPool();
@@ -121,6 +122,7 @@ class SegmentPool {
 
  private:
   static constexpr int kPacketsKept = 64;
+  Meter* meter_;
   Packet* packets_ = nullptr;
   int kept_ = 0;
 };

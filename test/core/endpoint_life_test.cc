@@ -405,6 +405,8 @@ TEST(Notices, ForgedOnesAreIgnoredAndCounted) {
       forged(0).Control(RecordKind::kDied, DiedBody{0, 1}).Bytes(),
       forged(0).Control(RecordKind::kDied, DiedBody{4, 1}).Bytes(),
       forged(0).Control(RecordKind::kDied, DiedBody{0xffff, 1}).Bytes(),
+      // The incarnation that is there, with a pid that is not its own.
+      forged(0).Control(RecordKind::kJoined, JoinedBody{2, 1, 99}).Bytes(),
       forged(0).Control(RecordKind::kJoined, JoinedBody{2, 2, 99}).Bytes(),
       forged(0).Control(RecordKind::kJoined, JoinedBody{0, 1, 99}).Bytes(),
       forged(0).Control(RecordKind::kJoined, JoinedBody{4, 1, 99}).Bytes(),

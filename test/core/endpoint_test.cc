@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "contents.h"
+#include "memory_faults.h"
 #include "simulated_family.h"
 
 namespace alertpipe::core {
@@ -375,7 +376,7 @@ FamilySettings SmallCaps() {
 // Fills the queue for a receiver that does not read; returns the refusal.
 SendResult Fill(SimulatedFamily* family, int from, int to, std::size_t bytes) {
   const std::string data = MakeData(bytes);
-  for (int i = 0; i < 10000; ++i) {
+  for (int i = 0; i < 200000; ++i) {
     SendResult result = family->Send(from, To::Slot(to), "n", data);
     if (!result.ok()) return result;
   }
@@ -398,14 +399,37 @@ TEST(Caps, TheRefusalNamesThePeerTheOptionTheLimitAndTheUsage) {
 }
 
 TEST(Caps, TheEndpointsCapHoldsForAllReceiversTogether) {
-  const auto family = SimulatedFamily::WithWorkers(SmallCaps());
+  FamilySettings settings = SmallCaps();
+  settings.queued_bytes_max = 40000;
+  const auto family = SimulatedFamily::WithWorkers(settings);
   Fill(family.get(), 1, 2, 1000);
   Fill(family.get(), 1, 3, 1000);
   const SendResult refused = Fill(family.get(), 1, 0, 1000);
   EXPECT_TRUE(absl::IsResourceExhausted(refused.status()));
-  EXPECT_TRUE(Contains(Message(refused), "queued_bytes_max is 50000")) << Message(refused);
-  EXPECT_LE(family->stats(1).queued_bytes, 50000u);
-  EXPECT_LE(family->stats(1).queued_bytes_peak, 50000u);
+  EXPECT_TRUE(Contains(Message(refused), "queued_bytes_max is 40000")) << Message(refused);
+  EXPECT_LE(family->stats(1).queued_bytes, 40000u);
+  EXPECT_LE(family->stats(1).queued_bytes_peak, 40000u);
+}
+
+// Sizes that fill packets badly (just over a half, just over one) must not cost more than others.
+TEST(Caps, BoundTheMemoryThatIsHeldForEverySizeOfAlert) {
+  constexpr std::size_t kCap = 1000000;
+  FamilySettings settings = SmallCaps();
+  settings.queued_bytes_per_peer_max = settings.queued_bytes_max = kCap;
+  for (const std::size_t bytes :
+       {0, 10, 500, 1400, 2100, 2700, 4000, 4100, 4200, 6000, 8200, 20000}) {
+    MemoryFaults memory;
+    const auto family = SimulatedFamily::WithWorkers(settings);
+    const std::size_t before = memory.live_bytes();
+    EXPECT_TRUE(absl::IsResourceExhausted(Fill(family.get(), 1, 2, bytes).status()));
+    const std::size_t held = family->at(1).queued_bytes(2);
+    EXPECT_EQ(held, family->stats(1).queued_bytes);
+    EXPECT_GT(held, kCap * 9 / 10) << bytes;
+    EXPECT_LE(held, kCap) << bytes;
+    // Each packet and each large alert has some bytes of bookkeeping on top.
+    EXPECT_GE(memory.live_bytes() - before, held) << bytes;
+    EXPECT_LE(memory.live_bytes() - before, held * 21 / 20) << bytes;
+  }
 }
 
 TEST(Caps, ARefusedAlertLeavesNoTraceAndWhatWasAcceptedArrives) {
@@ -443,7 +467,7 @@ TEST(Caps, ABroadcastChargesTheEndpointOnce) {
   FamilySettings settings = SmallCaps();
   settings.queued_bytes_max = 30000;
   const auto family = SimulatedFamily::WithWorkers(settings);
-  const BroadcastResult result = family->Broadcast(2, Scope::kOthers, "n", MakeData(15000));
+  const BroadcastResult result = family->Broadcast(2, Scope::kOthers, "n", MakeData(11000));
   EXPECT_EQ(result.accepted, 2u);
   EXPECT_TRUE(result.refused.empty());
 }

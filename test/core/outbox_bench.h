@@ -29,7 +29,7 @@ class OutboxBench {
  public:
   OutboxBench() : page_(std::make_unique<CounterPage>()), meter_(page_.get()) { Address(1); }
   ~OutboxBench() {
-    if (!outbox.empty()) Free(outbox.Fail(&meter_));
+    if (!outbox.empty()) Free(outbox.Fail());
   }
 
   void Address(std::uint32_t generation) {
@@ -44,15 +44,15 @@ class OutboxBench {
   // Appends what is kept by the caller until it has left: nothing is copied but what packets hold.
   bool Lend(std::string_view name, std::string_view data) {
     const Content content{name, data};
-    return content.fits_packet() ? outbox.AppendSmall(content, &pool, &meter_)
-                                 : outbox.AppendLarge(content, nullptr, &pool, &meter_);
+    return content.fits_packet() ? outbox.AppendSmall(content, &pool)
+                                 : outbox.AppendLarge(content, nullptr, &pool);
   }
   // Appends with data of its own. The view of the content is the shared one, as in a send by
   // ownership.
   bool Own(std::string_view name, std::string_view data) {
     if (Content{name, data}.fits_packet()) return Lend(name, data);
     SharedData* shared = Share(data);
-    const bool queued = outbox.AppendLarge(Content{name, shared->view()}, shared, &pool, &meter_);
+    const bool queued = outbox.AppendLarge(Content{name, shared->view()}, shared, &pool);
     shared->Release();
     return queued;
   }
@@ -166,7 +166,7 @@ class OutboxBench {
   const CounterPage& page() const { return *page_; }
   Meter& meter() { return meter_; }
 
-  SegmentPool pool;
+  SegmentPool pool{&meter_};
   std::string stream;  // what has been written
 
  private:

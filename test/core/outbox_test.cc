@@ -122,9 +122,8 @@ TEST(Packing, RequestIdsAndFlagsTravel) {
     const std::string data = MakeData(bytes);
     const Content content{"", data, kHasRequestId | kIsResponse, 77};
     EXPECT_EQ(content.fits_packet(), bytes == 4052);
-    ASSERT_TRUE(content.fits_packet()
-                    ? bench.outbox.AppendSmall(content, &bench.pool, &bench.meter())
-                    : bench.outbox.AppendLarge(content, nullptr, &bench.pool, &bench.meter()));
+    ASSERT_TRUE(content.fits_packet() ? bench.outbox.AppendSmall(content, &bench.pool)
+                                      : bench.outbox.AppendLarge(content, nullptr, &bench.pool));
     bench.WriteAll();
     Record record;
     ASSERT_EQ(RecordReader(std::string_view(bench.stream).substr(kHeaderBytes, kBodyBytesMax))
@@ -265,13 +264,14 @@ TEST(Lent, AnAlertWithoutABulkIsNeverLent) {
 
 TEST(Accounting, BytesAreChargedAndReleasedByPacket) {
   OutboxBench bench;
-  ASSERT_TRUE(bench.Lend("name", "data"));
-  EXPECT_EQ(bench.outbox.queued_bytes(), kRecordBytes + 8);
-  EXPECT_EQ(bench.meter().queued_bytes(), kRecordBytes + 8);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(bench.Lend("name", "data"));
+  EXPECT_EQ(bench.outbox.queued_bytes(), kPacketBytesMax) << "they share one packet";
+  EXPECT_EQ(bench.meter().queued_bytes(), kPacketBytesMax);
+  EXPECT_EQ(bench.outbox.load(), kHeaderBytes + 100 * (kRecordBytes + 8));
   const std::string data = MakeData(100000);
   ASSERT_TRUE(bench.Own("large", data));
-  EXPECT_GE(bench.outbox.queued_bytes(), data.size());
-  EXPECT_GE(bench.meter().queued_bytes(), data.size());
+  EXPECT_EQ(bench.outbox.queued_bytes(), 2 * kPacketBytesMax + data.size());
+  EXPECT_EQ(bench.meter().queued_bytes(), 2 * kPacketBytesMax + data.size());
   std::size_t before = bench.outbox.queued_bytes();
   while (bench.Write(2) > 0) {
     EXPECT_LE(bench.outbox.queued_bytes(), before);
@@ -282,21 +282,54 @@ TEST(Accounting, BytesAreChargedAndReleasedByPacket) {
   bench.ExpectAtRest();
 }
 
+TEST(Accounting, TheCostIsKnownBeforehand) {
+  const std::string data = MakeData(20000);
+  for (const std::size_t open : {0, 10, 2000, 3900, 4000}) {
+    for (const std::size_t bytes : {0, 100, 2000, 4000, 4050, 4100, 8000, 8100, 8200, 20000}) {
+      OutboxBench bench;
+      if (open > 0) {
+        ASSERT_TRUE(bench.Own("", std::string_view(data).substr(0, open)));
+      }
+      const std::string_view view = std::string_view(data).substr(0, bytes);
+      const Cost cost = bench.outbox.CostOf(Content{"name", view});
+      if (open == 0) {
+        EXPECT_EQ(Outbox::CostWhenEmpty(Content{"name", view}).total(), cost.total());
+      }
+      const std::size_t before = bench.outbox.queued_bytes();
+      ASSERT_TRUE(bench.Own("name", view));
+      EXPECT_EQ(bench.outbox.queued_bytes(), before + cost.total()) << open << " " << bytes;
+      EXPECT_EQ(bench.meter().queued_bytes(), before + cost.total()) << open << " " << bytes;
+      bench.WriteAll();
+      bench.ExpectAtRest();
+    }
+  }
+}
+
+TEST(Accounting, WhatFailedCountsUntilItHasBeenFreed) {
+  OutboxBench bench;
+  ASSERT_TRUE(bench.Own("large", MakeData(100000)));
+  const FailedRun run = bench.outbox.Fail();
+  EXPECT_EQ(bench.outbox.queued_bytes(), 0u);
+  EXPECT_EQ(bench.meter().queued_bytes(), 2 * kPacketBytesMax + 100000);
+  bench.Free(run);
+  bench.ExpectAtRest();
+}
+
 TEST(Accounting, DataForManyIsChargedOnce) {
   OutboxBench one;
   Outbox other;
   other.Address(one.outbox.header());
   SharedData* shared = one.Share(MakeData(50000));
   const Content content{"", shared->view()};
-  ASSERT_TRUE(one.outbox.AppendLarge(content, shared, &one.pool, &one.meter()));
+  ASSERT_TRUE(one.outbox.AppendLarge(content, shared, &one.pool));
   const std::size_t first = one.meter().queued_bytes();
-  ASSERT_TRUE(other.AppendLarge(content, shared, &one.pool, &one.meter()));
-  EXPECT_LT(one.meter().queued_bytes() - first, 3 * kPacketBytesMax);
+  ASSERT_TRUE(other.AppendLarge(content, shared, &one.pool));
+  EXPECT_EQ(one.meter().queued_bytes() - first, 2 * kPacketBytesMax);
   EXPECT_EQ(other.queued_bytes(), one.outbox.queued_bytes());
   shared->Release();
   one.WriteAll();
   EXPECT_GE(one.meter().queued_bytes(), 50000u);
-  one.Free(other.Fail(&one.meter()));
+  one.Free(other.Fail());
   one.ExpectAtRest();
 }
 
@@ -306,7 +339,7 @@ TEST(Accounting, FailTakesEverythingOut) {
   ASSERT_TRUE(bench.Own("large", MakeData(50000)));
   ASSERT_TRUE(bench.Lend("b", "2"));
   for (int i = 0; i < 4; ++i) bench.Write(1);
-  const FailedRun run = bench.outbox.Fail(&bench.meter());
+  const FailedRun run = bench.outbox.Fail();
   EXPECT_TRUE(run.open);
   EXPECT_EQ(run.open_name.view(), "large");
   bench.Free(run);
@@ -343,9 +376,9 @@ TEST(Shortage, AnyAllocationThatFailsLeavesNoTrace) {
         }
         bool queued_now = false;
         if (alert.fits_packet()) {
-          queued_now = bench.outbox.AppendSmall(alert, &bench.pool, &bench.meter());
+          queued_now = bench.outbox.AppendSmall(alert, &bench.pool);
         } else if (shared != nullptr) {
-          queued_now = bench.outbox.AppendLarge(alert, shared, &bench.pool, &bench.meter());
+          queued_now = bench.outbox.AppendLarge(alert, shared, &bench.pool);
         }
         if (shared != nullptr) shared->Release();
         if (queued_now) {
@@ -396,7 +429,7 @@ TEST(MisuseDeathTest, TornPacketsAndLentDataAreCaught) {
   EXPECT_DEATH(bench.outbox.Advance(10, &bench.pool, &bench.meter()), "tore a packet");
   const std::string data = MakeData(50000);
   ASSERT_TRUE(bench.Lend("large", data));
-  EXPECT_DEATH(bench.outbox.Fail(&bench.meter()), "lent");
+  EXPECT_DEATH(bench.outbox.Fail(), "lent");
   EXPECT_DEATH(bench.Address(2), "readdressed");
   bench.WriteAll();
 }

@@ -59,7 +59,7 @@ TEST(UndeliveredReader, NamesExactlyWhatHadNotLeft) {
     std::size_t begun = 0;
     std::size_t complete = 0;
     CountWritten(bench.stream, &begun, &complete);
-    const FailedRun run = bench.outbox.Fail(&bench.meter());
+    const FailedRun run = bench.outbox.Fail();
     EXPECT_EQ(run.open, begun != complete);
     {
       UndeliveredReader reader(run, &bench.pool);
@@ -95,7 +95,7 @@ TEST(UndeliveredReader, PartlyCopiedDataIsNotGivenBack) {
     SharedData* shared = bench.Share(data);
     bench.outbox.OwnLent(shared, whole);
     shared->Release();
-    UndeliveredReader reader(bench.outbox.Fail(&bench.meter()), &bench.pool);
+    UndeliveredReader reader(bench.outbox.Fail(), &bench.pool);
     UndeliveredReader::Item item;
     ASSERT_TRUE(reader.Next(&item));
     EXPECT_EQ(item.name, "large");
@@ -113,7 +113,7 @@ TEST(UndeliveredReader, FreesEverythingWhereverItIsLeft) {
       OutboxBench bench;
       for (const Sent& alert : sent) ASSERT_TRUE(bench.Own(alert.name, alert.data));
       {
-        UndeliveredReader reader(bench.outbox.Fail(&bench.meter()), &bench.pool);
+        UndeliveredReader reader(bench.outbox.Fail(), &bench.pool);
         UndeliveredReader::Item item;
         for (std::size_t i = 0; i < items; ++i) ASSERT_TRUE(reader.Next(&item));
       }
@@ -125,7 +125,7 @@ TEST(UndeliveredReader, FreesEverythingWhereverItIsLeft) {
 
 TEST(UndeliveredReader, EmptyRun) {
   OutboxBench bench;
-  UndeliveredReader reader(bench.outbox.Fail(&bench.meter()), &bench.pool);
+  UndeliveredReader reader(bench.outbox.Fail(), &bench.pool);
   UndeliveredReader::Item item;
   EXPECT_FALSE(reader.Next(&item));
 }
