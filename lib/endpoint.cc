@@ -65,6 +65,30 @@ BroadcastResult Endpoint::BroadcastOwned(std::string_view name, Buffer data, Sco
 
 Result Endpoint::Flush() { return impl_ == nullptr ? NotAttached() : impl_->Flush(); }
 
+SendResult Endpoint::Request(To to, std::string_view name, std::string_view data,
+                             absl::Duration deadline, ResponseCallback callback) {
+  if (impl_ == nullptr) return NotAttached();
+  return impl_->Request(to, name, data, nullptr, deadline, std::move(callback));
+}
+
+SendResult Endpoint::RequestOwned(To to, std::string_view name, Buffer data,
+                                  absl::Duration deadline, ResponseCallback callback) {
+  if (impl_ == nullptr) return NotAttached();
+  return impl_->Request(to, name, {}, &data, deadline, std::move(callback));
+}
+
+BroadcastResult Endpoint::Gather(std::string_view name, std::string_view data,
+                                 absl::Duration deadline, ResponseCallback each, GatherDone done,
+                                 Scope scope) {
+  if (impl_ == nullptr) return BroadcastResult(NotAttached());
+  return impl_->Gather(name, data, deadline, std::move(each), std::move(done), scope);
+}
+
+Result Endpoint::WhenWorkers(int count, absl::Duration deadline, WorkersCallback callback) {
+  if (impl_ == nullptr) return NotAttached();
+  return impl_->WhenWorkers(count, deadline, std::move(callback));
+}
+
 std::size_t Endpoint::QueuedBytes() const {
   return impl_ == nullptr ? 0 : impl_->core().meter().queued_bytes();
 }

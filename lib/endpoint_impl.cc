@@ -33,11 +33,12 @@ struct EndpointImpl::Payload {
     if (shared != nullptr) shared->Release();
   }
 
-  absl::Status Prepare(std::string_view name, std::string_view data, Buffer* handed_over,
-                       core::Meter* meter) {
+  // Lets *content, which has its data unless that is handed over, refer to what is prepared.
+  absl::Status Prepare(core::Content* content, Buffer* handed_over, core::Meter* meter) {
     owned = handed_over != nullptr;
-    view = owned ? handed_over->view() : data;
-    if (core::Content{name, view}.fits_packet()) return absl::OkStatus();
+    if (owned) content->data = handed_over->view();
+    view = content->data;
+    if (content->fits_packet()) return absl::OkStatus();
     Buffer room;
     if (!owned) {
       absl::StatusOr<Buffer> allocated = Buffer::Allocate(view.size());
@@ -147,29 +148,44 @@ absl::Status EndpointImpl::CheckHandlerName(std::string_view name) {
 
 SendResult EndpointImpl::Send(const To& to, std::string_view name, std::string_view data,
                               Buffer* owned) {
+  return SendContent(to, core::Content{name, data}, owned, nullptr);
+}
+
+SendResult EndpointImpl::SendContent(const To& to, core::Content content, Buffer* owned,
+                                     RequestTerms* request) {
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
-  core::Target target;
-  absl::Status status = core_.CheckContent(name, owned != nullptr ? owned->size() : data.size());
-  if (status.ok()) status = core_.Resolve(to, &target);
   Payload payload;
-  if (status.ok()) status = payload.Prepare(name, data, owned, &core_.meter());
+  core::Target target;
+  absl::Status status = PrepareContent(&content, owned, &payload);
+  if (status.ok()) status = core_.Resolve(to, &target);
   if (!status.ok()) {
     core_.CountRefused();
     return status;
   }
-  SendResult result = Deliver(target, name, &payload, true);
+  SendResult result = request == nullptr ? Deliver(target, content, &payload, true)
+                                         : DeliverRequest(target, content, &payload, true, request);
   SettleLent(target.slot, &payload, false);
   UpdateBusy();
   return result;
 }
 
+// The checks that do not depend on the receiver, and what is needed before anything is queued.
+absl::Status EndpointImpl::PrepareContent(core::Content* content, Buffer* owned, Payload* payload) {
+  const std::size_t bytes = owned != nullptr ? owned->size() : content->data.size();
+  if (absl::Status status = core_.CheckContent(content->name, bytes); !status.ok()) return status;
+  return payload->Prepare(content, owned, &core_.meter());
+}
+
 BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view data, Buffer* owned,
                                         Scope scope) {
+  return BroadcastContent(core::Content{name, data}, owned, scope, nullptr);
+}
+
+BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* owned, Scope scope,
+                                               const MakeTerms* make_terms) {
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
-  absl::Status status = core_.CheckContent(name, owned != nullptr ? owned->size() : data.size());
   Payload payload;
-  if (status.ok()) status = payload.Prepare(name, data, owned, &core_.meter());
-  if (!status.ok()) {
+  if (absl::Status status = PrepareContent(&content, owned, &payload); !status.ok()) {
     core_.CountRefused();
     return status;
   }
@@ -178,7 +194,11 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
   BroadcastResult result;
   for (const core::Target& target : targets) {
     const bool first_charge = payload.shared == nullptr || !payload.shared->charged();
-    SendResult sent = Deliver(target, name, &payload, first_charge);
+    RequestTerms terms;
+    if (make_terms != nullptr) terms = (*make_terms)();
+    SendResult sent = make_terms == nullptr
+                          ? Deliver(target, content, &payload, first_charge)
+                          : DeliverRequest(target, content, &payload, first_charge, &terms);
     if (sent.ok()) {
       // The copy that those who could not take it at once will share counts from the first on.
       if (core_.NeedsLent(target.slot)) payload.shared->Charge();
@@ -186,8 +206,9 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
       if (sent.outcome() == Outcome::kWritten) ++result.written;
     } else {
       const core::RosterWord& word = target.word;
-      result.refused.push_back(
-          {{static_cast<pid_t>(word.pid), target.slot, word.generation}, sent.status()});
+      const Peer peer{static_cast<pid_t>(word.pid), target.slot, word.generation};
+      if (make_terms != nullptr) TellRefused(std::move(terms.callback), peer, sent.status());
+      result.refused.push_back({peer, sent.status()});
     }
   }
   for (const core::Target& target : targets) SettleLent(target.slot, &payload, true);
@@ -196,10 +217,9 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
 }
 
 // Queues for one receiver, and writes if that is due.
-SendResult EndpointImpl::Deliver(const core::Target& target, std::string_view name,
+SendResult EndpointImpl::Deliver(const core::Target& target, const core::Content& content,
                                  Payload* payload, bool first_charge) {
   const int slot = target.slot;
-  const core::Content content{name, payload->view};
   core::SharedData* held = payload->owned ? payload->shared : nullptr;
   core::Admission admission = core_.Accept(target, content, held, payload->owned, first_charge);
   if (absl::IsResourceExhausted(admission.status) && !core_.AllWritten(slot)) {

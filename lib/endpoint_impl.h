@@ -12,6 +12,7 @@
 #include <alertpipe/worker.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -75,6 +76,15 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   BroadcastResult Broadcast(std::string_view name, std::string_view data, Buffer* owned,
                             Scope scope);
   absl::Status Flush();
+  SendResult Request(const To& to, std::string_view name, std::string_view data, Buffer* owned,
+                     absl::Duration deadline, ResponseCallback callback);
+  BroadcastResult Gather(std::string_view name, std::string_view data, absl::Duration deadline,
+                         ResponseCallback each, GatherDone done, Scope scope);
+  absl::Status WhenWorkers(int count, absl::Duration deadline, WorkersCallback callback);
+  // Of Alert and ResponseToken.
+  SendResult Respond(const Peer& to, std::uint64_t request_id, std::string_view data,
+                     Buffer* owned);
+  void GiveUpRequest(const Peer& to, std::uint64_t request_id);
   absl::Status CheckHandlerName(std::string_view name);
   absl::Status Close(absl::Duration deadline, Endpoint::CloseHook done);
   // As ~Endpoint.
@@ -133,11 +143,42 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void OnNewTurn() override { handled_ = 0; }
   void OnMoreWork() override;
   void OnDeadline() override;
+  void OnWake() override;
   void OnLifeline() override;
 
   struct Payload;
-  SendResult Deliver(const core::Target& target, std::string_view name, Payload* payload,
+  // What a request is made with besides its content.
+  struct RequestTerms {
+    std::uint64_t deadline = core::kNever;
+    ResponseCallback callback;
+  };
+  using MakeTerms = std::function<RequestTerms()>;
+  struct GatherState;
+  struct Wait {
+    int count = 0;
+    std::uint64_t deadline = core::kNever;
+    WorkersCallback callback;
+  };
+  SendResult SendContent(const To& to, core::Content content, Buffer* owned, RequestTerms* request);
+  BroadcastResult BroadcastContent(core::Content content, Buffer* owned, Scope scope,
+                                   const MakeTerms* make_terms);
+  absl::Status PrepareContent(core::Content* content, Buffer* owned, Payload* payload);
+  SendResult Deliver(const core::Target& target, const core::Content& content, Payload* payload,
                      bool first_charge);
+  SendResult DeliverRequest(const core::Target& target, core::Content content, Payload* payload,
+                            bool first_charge, RequestTerms* terms);
+  void TellRefused(ResponseCallback callback, const Peer& peer, const absl::Status& refusal);
+  void TellLater(absl::AnyInvocable<void()> call);
+  void CallResponse(ResponseCallback callback, Response* response);
+  template <typename Call>
+  void CallGuarded(const Peer& peer, std::string_view name, Call call);
+  void HandleResponse(const core::Arrival& arrival);
+  void CheckWaits(std::uint64_t now);
+  void CancelWaits();
+  void EndWait(Wait* wait, absl::Status status);
+  void ArmWake();
+  bool HasEvents() const { return core_.has_events() || !later_.empty(); }
+  bool TellOne();
   void SettleLent(int slot, Payload* payload, bool everything);
   void FlushSlot(int slot, bool full_only);
   void FlushDirty();
@@ -145,7 +186,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
   void DiscardArrivals();
   void HandleAlert(const core::Arrival& arrival, const std::shared_ptr<EndpointImpl>& self);
-  void ReportHandlerError(const core::Arrival& arrival);
+  void ReportHandlerError(const Peer& sender, std::string_view name);
   void FlushAll();
   void TellEvents(bool all);
   void Tell(const core::Event& event);
@@ -167,6 +208,10 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool telling_ = false;   // inside TellEvents
   bool tell_all_ = false;
   std::vector<int> flushing_;  // reused
+
+  std::deque<absl::AnyInvocable<void()>> later_;  // to be called from the loop
+  std::vector<Wait> waits_;
+  std::uint64_t wake_at_ = core::kNever;  // when OnWake will be called
 
   std::function<bool()> is_master_gone_;
   bool close_deadline_passed_ = false;

@@ -44,11 +44,13 @@ void EndpointImpl::UpdateBusy() {
   if (!on_loop()) return;
   if (handling_) {
     pump_->SetBusy(core_.dirty());
+    ArmWake();
     return;
   }
   const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
-  pump_->SetBusy(core_.dirty() || core_.has_events() || core_.inbox().pending() || finished);
+  pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished);
   pump_->PauseInbox(false);
+  ArmWake();
 }
 
 void EndpointImpl::OnWritable(int slot) {
@@ -72,7 +74,7 @@ void EndpointImpl::OnTurnEnd() {
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   core_.BeginTurn();
   FlushDirty();
-  if (core_.has_events()) TellEvents(false);
+  if (HasEvents()) TellEvents(false);
   if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
   UpdateBusy();
 }
@@ -118,6 +120,8 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
       CallHook(&handling_, on_damage, arrival.damage);
     } else if (arrival.kind == core::Arrival::Kind::kAlert) {
       HandleAlert(arrival, self);
+    } else if (arrival.kind == core::Arrival::Kind::kResponse) {
+      HandleResponse(arrival);
     }
     if (state_ == State::kClosed) {
       DiscardArrivals();
@@ -132,36 +136,55 @@ void EndpointImpl::HandleAlert(const core::Arrival& arrival,
   if (handler == nullptr) {
     handlers_.End();
     core_.page().alerts_unhandled.Add();
+    if (arrival.request_id != 0) core_.Unhandled(arrival.sender, arrival.request_id);
     return;
   }
   core_.page().alerts_delivered.Add();
   core_.page().bytes_delivered.Add(arrival.name.size() + arrival.data.size());
-  Alert alert(arrival.name, arrival.data, arrival.sender, arrival.collected, self);
-  handling_ = true;
+  Alert alert(arrival.name, arrival.data, arrival.sender, arrival.request_id, arrival.collected,
+              self);
+  CallGuarded(arrival.sender, arrival.name, [&] { (*handler)(alert); });
+  handlers_.End();
+  if (alert.request_id_ != 0) core_.Unhandled(arrival.sender, alert.request_id_);
+}
+
+void EndpointImpl::HandleResponse(const core::Arrival& arrival) {
+  core_.page().alerts_delivered.Add();
+  core_.page().bytes_delivered.Add(arrival.data.size());
+  Response response(arrival.sender, arrival.data, arrival.collected);
+  CallResponse(core_.TakeResponse(arrival), &response);
+}
+
+void EndpointImpl::CallResponse(ResponseCallback callback, Response* response) {
+  CallGuarded(response->peer(), {}, [&] { callback(*response); });
+}
+
+// Calls the application; what it throws is reported.
+template <typename Call>
+void EndpointImpl::CallGuarded(const Peer& peer, std::string_view name, Call call) {
+  const bool outer = std::exchange(handling_, true);
   try {
-    (*handler)(alert);
+    call();
   } catch (abi::__forced_unwind&) {
     throw;  // a cancelled thread, not an error
   } catch (...) {
     core_.page().handler_errors.Add();
-    ReportHandlerError(arrival);
+    ReportHandlerError(peer, name);
   }
-  handling_ = false;
-  handlers_.End();
+  handling_ = outer;
 }
 
 // Called inside the catch clause.
-void EndpointImpl::ReportHandlerError(const core::Arrival& arrival) {
+void EndpointImpl::ReportHandlerError(const Peer& sender, std::string_view handler) {
   if (on_handler_error != nullptr) {
-    CallHook(&handling_, on_handler_error,
-             HandlerError{arrival.sender, arrival.name, std::current_exception()});
+    CallHook(&handling_, on_handler_error, HandlerError{sender, handler, std::current_exception()});
     return;
   }
   const std::uint64_t now = os::MonotonicNanos();
   if (last_error_line_ns_ != 0 && now - last_error_line_ns_ < kErrorLineIntervalNs) return;
   last_error_line_ns_ = now;
   const std::type_info* type = abi::__cxa_current_exception_type();
-  const std::string name = absl::CHexEscape(View(arrival.name));
+  const std::string name = absl::CHexEscape(View(handler));
   std::fprintf(stderr, "alertpipe: the handler for \"%s\" threw %s (handler_errors counts all)\n",
                name.c_str(), type != nullptr ? type->name() : "an unknown exception");
 }
@@ -171,8 +194,15 @@ void EndpointImpl::DiscardArrivals() {
   core::Arrival arrival;
   for (core_.NextArrival(&arrival); arrival.kind != core::Arrival::Kind::kNone;
        core_.NextArrival(&arrival)) {
-    if (arrival.kind == core::Arrival::Kind::kAlert) core_.page().alerts_unhandled.Add();
+    if (arrival.kind == core::Arrival::Kind::kResponse) core_.TakeResponse(arrival);
+    if (arrival.kind != core::Arrival::Kind::kAlert &&
+        arrival.kind != core::Arrival::Kind::kResponse)
+      continue;
+    core_.page().alerts_unhandled.Add();
+    if (arrival.request_id != 0 && arrival.kind == core::Arrival::Kind::kAlert)
+      core_.Unhandled(arrival.sender, arrival.request_id);
   }
+  FlushAll();
 }
 
 // ---- Telling ----
@@ -182,11 +212,30 @@ void EndpointImpl::DiscardArrivals() {
 void EndpointImpl::TellEvents(bool all) {
   tell_all_ = tell_all_ || all;
   telling_ = true;
-  core::Event event;
-  for (int told = 0; (tell_all_ || told < alerts_per_turn_max_) && core_.NextEvent(&event); ++told)
-    Tell(event);
+  for (int told = 0; tell_all_ || told < alerts_per_turn_max_; ++told) {
+    if (!TellOne()) break;
+  }
   telling_ = false;
   if (state_ == State::kClosed) on_undelivered.reset();
+}
+
+bool EndpointImpl::TellOne() {
+  core::Event event;
+  if (core_.NextEvent(&event)) {
+    Tell(event);
+    return true;
+  }
+  core::EndedRequest ended;
+  if (core_.NextEnded(&ended)) {
+    Response response(ended.outcome, ended.peer);
+    CallResponse(std::move(ended.callback), &response);
+    return true;
+  }
+  if (later_.empty()) return false;
+  absl::AnyInvocable<void()> call = std::move(later_.front());
+  later_.pop_front();
+  CallGuarded(core_.self(), {}, [&] { call(); });
+  return true;
 }
 
 void EndpointImpl::Tell(const core::Event& event) {
@@ -196,7 +245,8 @@ void EndpointImpl::Tell(const core::Event& event) {
     case core::Event::Kind::kDrained:
       return CallHook(&handling_, on_drained, event.peer);
     case core::Event::Kind::kJoined:
-      return CallHook(&handling_, on_joined, event.peer);
+      CallHook(&handling_, on_joined, event.peer);
+      return CheckWaits(0);
     case core::Event::Kind::kLeft:
       return CallHook(&handling_, on_left, event.peer);
   }
@@ -266,6 +316,7 @@ void EndpointImpl::FinishClose() {
 
 void EndpointImpl::EnterClosed() {
   core_.FailAll(UndeliveredReason::kClosed);
+  CancelWaits();
   state_ = State::kClosed;
   CloseHandles();
   if (on_closed) on_closed();
@@ -306,6 +357,7 @@ void EndpointImpl::LastWords() {
   if (!on_loop()) return;
   FlushAll();
   core_.FailAll(UndeliveredReason::kClosed);
+  CancelWaits();
   TellEvents(true);
   if (pump_.has_value()) pump_->Abandon();
 }

@@ -10,6 +10,7 @@
 #include <alertpipe/limits.h>    // IWYU pragma: export
 #include <alertpipe/master.h>    // IWYU pragma: export
 #include <alertpipe/peer.h>      // IWYU pragma: export
+#include <alertpipe/request.h>   // IWYU pragma: export
 #include <alertpipe/result.h>    // IWYU pragma: export
 #include <alertpipe/slot.h>      // IWYU pragma: export
 #include <alertpipe/stats.h>     // IWYU pragma: export

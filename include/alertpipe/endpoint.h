@@ -33,6 +33,7 @@
 #include <alertpipe/buffer.h>
 #include <alertpipe/export.h>
 #include <alertpipe/peer.h>
+#include <alertpipe/request.h>
 #include <alertpipe/result.h>
 #include <alertpipe/stats.h>
 
@@ -58,6 +59,7 @@ struct Undelivered {
   std::string_view data;       // empty when not all of it is still here: has_data
   bool has_name = false;
   bool has_data = false;
+  bool is_response = false;  // the response to a request of that peer; it has no name
   UndeliveredReason reason = UndeliveredReason::kPeerDied;
 };
 
@@ -167,13 +169,40 @@ class ALERTPIPE_EXPORT Endpoint {
   // Removes a name's handler. kNotFound when it has none.
   Result Remove(std::string_view name);
 
+  // ---- Request ----
+
+  // Sends an alert that wants a response, and calls `callback` once with it, or with why there is
+  // none (ResponseOutcome). `deadline` is a time from now, above zero; absl::InfiniteDuration() is
+  // legal: every request ends when the peer dies or this endpoint closes. Everything else as Send;
+  // at the receiver it is handled by name like any alert, and answered by Alert::Respond.
+  //
+  // Errors: as Send; also kInvalidArgument for a deadline of zero or less or a null callback, and
+  // kResourceExhausted when kRequestsPerPeerMax requests to that slot have not ended. The callback
+  // of a refused request is never called.
+  SendResult Request(To to, std::string_view name, std::string_view data, absl::Duration deadline,
+                     ResponseCallback callback);
+  template <typename Owned, typename = internal::IfBuffer<Owned>>
+  SendResult Request(To to, std::string_view name, Owned data, absl::Duration deadline,
+                     ResponseCallback callback) {
+    return RequestOwned(to, name, std::move(data), deadline, std::move(callback));
+  }
+
+  // Makes one request to each of many. `each` is called once per receiver, for those that refused
+  // it as well (kRefused), in the order in which they end; a death ends one of them, not the
+  // others. `done` (may be null) is called once, after the last `each`, from the loop also when
+  // there was nobody to ask. Errors as Broadcast and Request: then neither is ever called.
+  BroadcastResult Gather(std::string_view name, std::string_view data, absl::Duration deadline,
+                         ResponseCallback each, GatherDone done = nullptr,
+                         Scope scope = Scope::kOthers);
+
   // ---- Hooks ----
   //
   // One function each: a later call replaces the earlier one, null removes it. Hooks may do what
   // handlers may, but must not throw: an exception that leaves a hook ends the program.
 
   // Called once for every accepted alert that could not be delivered, from the loop (from Close and
-  // the destructor for what these give up). Without a hook such alerts are still counted.
+  // the destructor for what these give up). Without a hook such alerts are still counted. Not
+  // called for requests: their callback is told.
   void OnUndelivered(UndeliveredHook hook);
   // Called when a handler threw. Without a hook one line goes to stderr, at most one a second, with
   // the alert's name and the exception's type.
@@ -198,6 +227,12 @@ class ALERTPIPE_EXPORT Endpoint {
   // The live workers at this moment, in the order of their slots, this one included. A pid is 0
   // while the worker is being started.
   std::vector<Peer> Workers() const;
+  // Calls `callback` once, from the loop, as soon as at least `count` workers live (this one
+  // included, if it is one): they can be sent to, and what they are sent waits for them. With
+  // kDeadlineExceeded when that takes longer than `deadline` from now, with kCancelled when this
+  // endpoint is closed or destroyed first. kInvalidArgument for a null callback or a count below 0
+  // or above workers_max.
+  Result WhenWorkers(int count, absl::Duration deadline, WorkersCallback callback);
   // What this endpoint has counted since it was attached.
   Stats stats() const;
 
@@ -222,6 +257,8 @@ class ALERTPIPE_EXPORT Endpoint {
 
  private:
   SendResult SendOwned(To to, std::string_view name, Buffer data);
+  SendResult RequestOwned(To to, std::string_view name, Buffer data, absl::Duration deadline,
+                          ResponseCallback callback);
   BroadcastResult BroadcastOwned(std::string_view name, Buffer data, Scope scope);
 };
 

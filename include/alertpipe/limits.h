@@ -22,6 +22,9 @@ inline constexpr int kWorkersMax = 4096;
 // The slot of the master. Workers have the slots 1 to MasterOptions::workers_max.
 inline constexpr int kMasterSlot = 0;
 
+// Most requests of one endpoint to one slot that have not ended.
+inline constexpr std::size_t kRequestsPerPeerMax = 65536;
+
 }  // namespace alertpipe
 
 #endif  // ALERTPIPE_LIMITS_H_

@@ -15,7 +15,7 @@ namespace alertpipe {
   X(alerts_refused)     /* alerts that were refused at the call, once per receiver */              \
   X(alerts_written)     /* accepted alerts of which every byte is in the receiver's pipe */        \
   X(alerts_undelivered) /* accepted alerts that failed later and were given to OnUndelivered */    \
-  X(alerts_delivered)   /* alerts that a handler was called for */                                 \
+  X(alerts_delivered)   /* alerts that a handler or a response callback was called for */          \
   X(alerts_unhandled)   /* alerts that arrived and had no handler: discarded */                    \
   X(alerts_rejected)    /* alerts that arrived and could not be held: sent back as undelivered */  \
   X(alerts_stale)       /* alerts for an earlier generation of this slot: discarded */             \
@@ -23,6 +23,11 @@ namespace alertpipe {
   X(alerts_drained_stale) /* master: of earlier generations, found by the same drains */           \
   X(partials_dropped)     /* half-received alerts of senders that died */                          \
   X(handler_errors)       /* handlers that threw */                                                \
+  X(requests_sent)        /* of alerts_accepted, requests */                                       \
+  X(responses_sent)       /* of alerts_accepted, responses */                                      \
+  X(responses_received)   /* requests that ended with a response */                                \
+  X(requests_failed)      /* requests that ended without one */                                    \
+  X(responses_late)       /* of alerts_unhandled, responses to requests that had ended */          \
   X(bytes_accepted)       /* name and data bytes of alerts_accepted */                             \
   X(bytes_delivered)      /* name and data bytes of alerts_delivered */                            \
   X(packets_written)      /* packets put into pipes */                                             \

@@ -6,6 +6,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "core/check.h"
+#include "core/describe.h"
 
 namespace alertpipe::core {
 namespace {
@@ -59,24 +60,12 @@ Peer Endpoint::PeerAt(int slot, const RosterWord& word) const {
 // ---- Writing ----
 
 bool Endpoint::ControlPending(const Box& box, int slot) const {
-  return !box.rejects.empty() || (notices_ != nullptr && notices_->Pending(slot));
+  return !box.rejects.empty() || !box.unhandled.empty() ||
+         (notices_ != nullptr && notices_->Pending(slot));
 }
 
 std::size_t Endpoint::EncodeControl(Box* box, int slot) {
-  std::size_t used = kHeaderBytes;
-  control_rejects_ = 0;
-  for (const Reject& reject : box->rejects) {
-    char body[RejectBody::kBytes];
-    RejectBody{reject.alert_id, static_cast<std::uint8_t>(reject.reason)}.Encode(body);
-    Record record;
-    record.kind = RecordKind::kReject;
-    record.name = reject.name.view();
-    record.data = std::string_view(body, sizeof body);
-    if (used + RecordSize(record.kind, 0, record.name.size(), record.data.size()) > kPacketBytesMax)
-      break;
-    used += EncodeRecord(record, control_ + used);
-    ++control_rejects_;
-  }
+  std::size_t used = EncodeUnhandled(box, EncodeRejects(box, kHeaderBytes));
   if (notices_ != nullptr && notices_->Pending(slot)) {
     used += notices_->Encode(slot, control_ + used, kPacketBytesMax - used, &control_cursor_);
   }
@@ -86,6 +75,56 @@ std::size_t Endpoint::EncodeControl(Box* box, int slot) {
   EncodeHeader(header, control_);
   control_slot_ = slot;
   return used;
+}
+
+// Both fill the control packet from `used` on and return how far it is filled then.
+std::size_t Endpoint::EncodeRejects(Box* box, std::size_t used) {
+  control_rejects_ = 0;
+  for (const Reject& reject : box->rejects) {
+    char body[RejectBody::kBytes];
+    RejectBody{reject.alert_id, reject.request_id, static_cast<std::uint8_t>(reject.reason)}.Encode(
+        body);
+    Record record;
+    record.kind = RecordKind::kReject;
+    record.name = reject.name.view();
+    record.data = std::string_view(body, sizeof body);
+    if (used + RecordSize(record.kind, 0, record.name.size(), record.data.size()) > kPacketBytesMax)
+      break;
+    used += EncodeRecord(record, control_ + used);
+    ++control_rejects_;
+  }
+  return used;
+}
+
+std::size_t Endpoint::EncodeUnhandled(Box* box, std::size_t used) {
+  control_unhandled_ = 0;
+  if (box->unhandled.empty() || used + kRecordBytes + UnhandledBody::kBytes > kPacketBytesMax)
+    return used;
+  const std::size_t room = (kPacketBytesMax - used - kRecordBytes) / UnhandledBody::kBytes;
+  control_unhandled_ = std::min(room, box->unhandled.size());
+  Record record;
+  record.kind = RecordKind::kUnhandled;
+  used += EncodeRecordHead(record, control_unhandled_ * UnhandledBody::kBytes, control_ + used);
+  for (std::size_t i = 0; i < control_unhandled_; ++i, used += UnhandledBody::kBytes)
+    UnhandledBody{box->unhandled[i]}.Encode(control_ + used);
+  return used;
+}
+
+void Endpoint::ForgetReturns(Box* box) {
+  box->rejects.clear();
+  box->unhandled.clear();
+}
+
+// Whether one more of what is sent back to `peer` can be kept beside `queued` of its kind.
+bool Endpoint::PrepareReturns(Box* box, const Peer& peer, std::size_t queued, std::size_t limit) {
+  if (box->returns_generation != peer.generation) {
+    ForgetReturns(box);
+    box->returns_generation = peer.generation;
+    return true;
+  }
+  if (queued < limit) return true;
+  page().rejects_dropped.Add();
+  return false;
 }
 
 int Endpoint::NextWrite(int slot, iovec* parts, bool full_only) {
@@ -102,7 +141,7 @@ int Endpoint::NextWrite(int slot, iovec* parts, bool full_only) {
     }
     FailBack(&box, slot, UndeliveredReason::kPeerDied);
     if (!word.lives()) {
-      box.rejects.clear();
+      ForgetReturns(&box);
       // Its successor starts with a clean board.
       if (notices_ != nullptr) notices_->StartReader(slot);
       return 0;
@@ -110,7 +149,7 @@ int Endpoint::NextWrite(int slot, iovec* parts, bool full_only) {
   }
   if (control) {
     Readdress(&box, slot, word);
-    if (box.rejects_generation != word.generation) box.rejects.clear();
+    if (box.returns_generation != word.generation) ForgetReturns(&box);
     if (ControlPending(box, slot)) {
       parts[0] = {control_, EncodeControl(&box, slot)};
       return 1;
@@ -128,6 +167,8 @@ void Endpoint::Wrote(int slot, std::size_t bytes) {
     page().packets_written.Add();
     box.rejects.erase(box.rejects.begin(),
                       box.rejects.begin() + static_cast<std::ptrdiff_t>(control_rejects_));
+    box.unhandled.erase(box.unhandled.begin(),
+                        box.unhandled.begin() + static_cast<std::ptrdiff_t>(control_unhandled_));
     if (notices_ != nullptr && notices_->Pending(slot)) notices_->Told(slot, control_cursor_);
     return;
   }
@@ -196,6 +237,9 @@ void Endpoint::Unblocked(int slot) { boxes_[Index(slot)].blocked = false; }
 void Endpoint::NextArrival(Arrival* arrival) {
   inbox_->Next(arrival);
   if (arrival->kind == Arrival::Kind::kReject) SendReject(*arrival);
+  if (arrival->kind == Arrival::Kind::kAlert && (arrival->flags & kIsResponse) != 0)
+    HandleResponse(arrival);
+  if (arrival->kind == Arrival::Kind::kLateResponse) return;
   if (arrival->kind != Arrival::Kind::kControl || HandleControl(*arrival)) return;
   page().damaged_records.Add();
   arrival->kind = Arrival::Kind::kDamage;
@@ -203,17 +247,15 @@ void Endpoint::NextArrival(Arrival* arrival) {
 }
 
 void Endpoint::SendReject(const Arrival& arrival) {
+  const bool is_response = (arrival.flags & kIsResponse) != 0;
+  // The response is lost here, so nobody else can end the request.
+  if (is_response && requests_.IsOpen(arrival.request_id, arrival.sender))
+    requests_.Decide(arrival.request_id, ResponseOutcome::kUndelivered);
   Box& box = boxes_[Index(arrival.sender.slot)];
-  if (box.rejects_generation != arrival.sender.generation) {
-    box.rejects.clear();
-    box.rejects_generation = arrival.sender.generation;
-  }
-  if (box.rejects.size() >= kRejectsMax) {
-    page().rejects_dropped.Add();
-    return;
-  }
+  if (!PrepareReturns(&box, arrival.sender, box.rejects.size(), kRejectsMax)) return;
   Reject reject;
   reject.alert_id = arrival.alert_id;
+  reject.request_id = is_response ? 0 : arrival.request_id;
   reject.reason = arrival.reason;
   reject.name.Set(arrival.name);
   box.rejects.push_back(reject);
@@ -225,6 +267,7 @@ void Endpoint::SendReject(const Arrival& arrival) {
 bool Endpoint::HandleControl(const Arrival& arrival) {
   const Record& record = arrival.record;
   if (record.kind == RecordKind::kReject) return HandleReject(arrival);
+  if (record.kind == RecordKind::kUnhandled) return HandleUnhandled(arrival);
   if (arrival.sender.slot != kMasterSlot) return false;
   if (record.kind == RecordKind::kDied) {
     DiedBody body;
@@ -269,6 +312,10 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
       body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverMemory);
   if (outbox.generation() != arrival.sender.generation || !in_turn || !known_reason) return false;
   box.rejected_id = body.alert_id;
+  if (requests_.IsOpen(body.request_id, arrival.sender, body.alert_id)) {
+    page().alerts_undelivered.Add();
+    return requests_.Decide(body.request_id, ResponseOutcome::kUndelivered);
+  }
   QueuedEvent queued;
   queued.name = std::string(arrival.record.name);
   queued.event.kind = Event::Kind::kUndelivered;
@@ -281,11 +328,80 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   return true;
 }
 
+// ---- Requests ----
+
+absl::Status Endpoint::BeginRequest(const Target& target, std::uint64_t deadline,
+                                    ResponseCallback* callback, std::uint64_t* id) {
+  const std::size_t count = requests_.count(target.slot);
+  if (count >= kRequestsPerPeerMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("too many requests to ", Describe(PeerAt(target.slot, target.word)), ": ",
+                     count, " have not ended, the limit is ", kRequestsPerPeerMax));
+  }
+  *id = requests_.Add(PeerAt(target.slot, target.word), deadline, std::move(*callback));
+  return absl::OkStatus();
+}
+
+void Endpoint::KeepRequest(std::uint64_t id, const Target& target, std::uint64_t alert_id) {
+  requests_.Open(id, alert_id);
+  // Found dead while the request was being written: no notice of that will come.
+  if (Gone(target.slot, target.word)) requests_.Decide(id, ResponseOutcome::kPeerDied);
+}
+
+ResponseCallback Endpoint::DropRequest(std::uint64_t id) { return requests_.Take(id); }
+
+void Endpoint::Unhandled(const Peer& peer, std::uint64_t request_id) {
+  if (roster_.IsDead(peer.slot, peer.generation)) return;
+  Box& box = boxes_[Index(peer.slot)];
+  if (!PrepareReturns(&box, peer, box.unhandled.size(), kRequestsPerPeerMax)) return;
+  box.unhandled.push_back(request_id);
+  MarkDirty(peer.slot);
+}
+
+// A response that nobody waits for (any more) is dropped.
+void Endpoint::HandleResponse(Arrival* arrival) {
+  const bool expected = requests_.IsOpen(arrival->request_id, arrival->sender);
+  arrival->kind = expected ? Arrival::Kind::kResponse : Arrival::Kind::kLateResponse;
+  if (expected) {
+    page().responses_received.Add();
+    return;
+  }
+  page().responses_late.Add();
+  page().alerts_unhandled.Add();
+}
+
+bool Endpoint::HandleUnhandled(const Arrival& arrival) {
+  std::string_view ids = arrival.record.data;
+  if (ids.empty() || ids.size() % UnhandledBody::kBytes != 0) return false;
+  for (; !ids.empty(); ids.remove_prefix(UnhandledBody::kBytes)) {
+    UnhandledBody body;
+    body.Decode(ids.substr(0, UnhandledBody::kBytes));
+    // The deadline may have come first.
+    if (requests_.IsOpen(body.request_id, arrival.sender))
+      requests_.Decide(body.request_id, ResponseOutcome::kUnhandled);
+  }
+  return true;
+}
+
+bool Endpoint::NextEnded(EndedRequest* ended) {
+  if (!requests_.NextEnded(ended)) return false;
+  page().requests_failed.Add();
+  return true;
+}
+
+// A request that has not left: no response can come.
+void Endpoint::EndRequest(std::uint64_t id, UndeliveredReason reason) {
+  requests_.Decide(id, reason == UndeliveredReason::kClosed ? ResponseOutcome::kClosed
+                                                            : ResponseOutcome::kPeerDied);
+}
+
 // ---- Life ----
 
 void Endpoint::PeerDied(int slot, std::uint32_t generation) {
   Box& box = boxes_[Index(slot)];
   inbox_->SenderDied(slot, generation);
+  // Nothing of that peer follows, so no response does.
+  requests_.DecidePeer(slot, generation, ResponseOutcome::kPeerDied);
   if (!box.outbox.empty() && box.outbox.generation() <= generation &&
       box.outbox.lent() == nullptr) {
     FailBack(&box, slot, UndeliveredReason::kPeerDied);
@@ -307,7 +423,7 @@ void Endpoint::PeerJoined(int slot, std::uint32_t generation, std::uint32_t pid)
 void Endpoint::PeerGone(int slot) {
   control_slot_ = -1;
   Box& box = boxes_[Index(slot)];
-  box.rejects.clear();
+  ForgetReturns(&box);
   box.gone_generation = box.outbox.generation();
   PeerDied(slot, box.outbox.generation());
 }
@@ -321,7 +437,7 @@ void Endpoint::NoticesChanged() {
 }
 
 void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
-  if (box->rejects_generation <= box->outbox.generation()) box->rejects.clear();
+  if (box->returns_generation <= box->outbox.generation()) ForgetReturns(box);
   box->blocked = false;
   box->tell_drained = false;
   if (box->outbox.empty()) return;
@@ -341,9 +457,10 @@ void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
 
 void Endpoint::FailAll(UndeliveredReason reason) {
   for (int slot = 0; slot < roster_.slots(); ++slot) {
-    boxes_[Index(slot)].rejects.clear();
+    ForgetReturns(&boxes_[Index(slot)]);
     FailBack(&boxes_[Index(slot)], slot, reason);
   }
+  requests_.DecideAll(ResponseOutcome::kClosed);
 }
 
 bool Endpoint::NextEvent(Event* event) {
@@ -375,10 +492,15 @@ bool Endpoint::NextEvent(Event* event) {
     // The receiver has rejected it before all of it had left.
     if (item.alert_id == reading_rejected_id_) continue;
     page().alerts_undelivered.Add();
+    const bool is_response = (item.flags & kIsResponse) != 0;
+    if (item.request_id != 0 && !is_response) {
+      EndRequest(item.request_id, reading_reason_);
+      continue;
+    }
     event->kind = Event::Kind::kUndelivered;
     event->peer = reading_peer_;
-    event->undelivered = {reading_peer_, item.alert_id, item.name,      item.data,
-                          true,          item.has_data, reading_reason_};
+    event->undelivered = {reading_peer_, item.alert_id, item.name,   item.data,
+                          true,          item.has_data, is_response, reading_reason_};
     return true;
   }
   return false;

@@ -33,6 +33,7 @@
 #include "core/inbox.h"
 #include "core/notice_board.h"
 #include "core/outbox.h"
+#include "core/request_table.h"
 #include "core/roster.h"
 #include "core/segment.h"
 #include "core/undelivered_reader.h"
@@ -110,6 +111,27 @@ class Endpoint {
   // Changes whenever what was queued for `slot` is given back.
   std::uint64_t failures(int slot) const { return boxes_[Index(slot)].failures; }
 
+  // ---- Requests ----
+
+  // Makes room for a request to `target`; its id goes into the content that Accept is given. Then
+  // either KeepRequest or DropRequest follows.
+  // On an error *callback is unchanged.
+  absl::Status BeginRequest(const Target& target, std::uint64_t deadline,
+                            ResponseCallback* callback, std::uint64_t* id);
+  void KeepRequest(std::uint64_t id, const Target& target, std::uint64_t alert_id);
+  // The request was refused: its callback is given back.
+  ResponseCallback DropRequest(std::uint64_t id);
+  // The callback of the request that an arrival of kind kResponse has ended.
+  ResponseCallback TakeResponse(const Arrival& arrival) {
+    return requests_.Take(arrival.request_id);
+  }
+  // Tells `peer` that its request gets no response. For a peer that is dead nothing happens.
+  void Unhandled(const Peer& peer, std::uint64_t request_id);
+  std::uint64_t next_deadline() const { return requests_.next_deadline(); }
+  void Expire(std::uint64_t now) { requests_.DecideExpired(now); }
+  // The next request that has ended without a response. False when there is none.
+  bool NextEnded(EndedRequest* ended);
+
   // ---- Writing ----
 
   // A turn of the loop begins.
@@ -135,8 +157,9 @@ class Endpoint {
   // ---- Reading ----
 
   Inbox& inbox() { return *inbox_; }
-  // The next arrival that is of interest outside: an alert (kAlert), damage (kDamage) or nothing
-  // (kNone).
+  // The next arrival. Of interest outside are: an alert (kAlert; a request if it has a request id),
+  // the response to an open request (kResponse: TakeResponse must follow), damage (kDamage) and
+  // nothing (kNone).
   void NextArrival(Arrival* arrival);
 
   // ---- Life ----
@@ -153,11 +176,14 @@ class Endpoint {
   void FailAll(UndeliveredReason reason);
   // The next thing to tell. False when there is nothing.
   bool NextEvent(Event* event);
-  bool has_events() const { return !events_.empty() || !failures_.empty() || reading_ != nullptr; }
+  bool has_events() const {
+    return !events_.empty() || !failures_.empty() || reading_ != nullptr || requests_.has_ended();
+  }
 
  private:
   struct Reject {
     std::uint64_t alert_id = 0;
+    std::uint64_t request_id = 0;
     UndeliveredReason reason = UndeliveredReason::kReceiverFull;
     ShortName name;
   };
@@ -177,8 +203,11 @@ class Endpoint {
     std::uint64_t failures = 0;         // how often everything queued has been given back
     std::uint64_t rejected_id = 0;      // the last of our alerts that the receiver has rejected
     std::uint64_t failed_from = ~std::uint64_t{0};  // it and all after it have been given back
-    std::uint32_t rejects_generation = 0;
-    std::deque<Reject> rejects;  // to be sent back
+    // To be sent back, to one incarnation: alerts that could not be held, requests that get no
+    // response.
+    std::uint32_t returns_generation = 0;
+    std::deque<Reject> rejects;
+    std::deque<std::uint64_t> unhandled;
   };
 
   struct Failure {
@@ -212,10 +241,17 @@ class Endpoint {
   void NoteNoRoom(std::size_t bytes);
   bool ControlPending(const Box& box, int slot) const;
   std::size_t EncodeControl(Box* box, int slot);
+  std::size_t EncodeRejects(Box* box, std::size_t used);
+  std::size_t EncodeUnhandled(Box* box, std::size_t used);
+  void ForgetReturns(Box* box);
+  bool PrepareReturns(Box* box, const Peer& peer, std::size_t queued, std::size_t limit);
   void FailBack(Box* box, int slot, UndeliveredReason reason);
   void SendReject(const Arrival& arrival);
   bool HandleControl(const Arrival& arrival);
   bool HandleReject(const Arrival& arrival);
+  bool HandleUnhandled(const Arrival& arrival);
+  void HandleResponse(Arrival* arrival);
+  void EndRequest(std::uint64_t id, UndeliveredReason reason);
 
   Roster roster_;
   Peer self_;
@@ -224,6 +260,7 @@ class Endpoint {
   SegmentPool pool_{&meter_};
   std::vector<Box> boxes_;
   std::unique_ptr<Inbox> inbox_;
+  RequestTable requests_;
 
   std::vector<int> dirty_;
   std::uint64_t turn_ = 1;
@@ -239,6 +276,7 @@ class Endpoint {
   char control_[kPacketBytesMax];
   int control_slot_ = -1;
   std::size_t control_rejects_ = 0;
+  std::size_t control_unhandled_ = 0;
   std::uint64_t control_cursor_ = 0;
 
   std::deque<QueuedEvent> events_;

@@ -209,6 +209,10 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
     return admission;
   }
   page().alerts_accepted.Add();
+  if (content.request_id != 0) {
+    const bool is_response = (content.flags & kIsResponse) != 0;
+    (is_response ? page().responses_sent : page().requests_sent).Add();
+  }
   page().bytes_accepted.Add(content.name.size() + content.data.size());
   NoteQueue(&box);
   admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();

@@ -236,6 +236,9 @@ bool Inbox::TakeRecord(const Record& record, Arrival* arrival) {
 
 bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
   if (record.name.size() > kNameBytesMax) return DamagedRecord(arrival);
+  const bool has_request_id = (record.flags & kHasRequestId) != 0;
+  if (has_request_id ? record.request_id == 0 : (record.flags & kIsResponse) != 0)
+    return DamagedRecord(arrival);
   if (stream->collecting != Collecting::kNothing) {
     // No sender starts an alert before it has ended the last. Either this packet is forged, or the
     // end was lost with the framing.
@@ -315,6 +318,8 @@ bool Inbox::Collect(const Record& record, Stream* stream, Arrival* arrival) {
   arrival->kind = Arrival::Kind::kReject;
   arrival->sender = CurrentSender();
   arrival->alert_id = stream->expected - 1;
+  arrival->flags = stream->flags;
+  arrival->request_id = stream->request_id;
   arrival->name = stream->name.view();
   arrival->reason = within ? UndeliveredReason::kReceiverMemory : UndeliveredReason::kReceiverFull;
   return true;

@@ -31,11 +31,14 @@ namespace alertpipe::core {
 // One thing that came out of the pipe. Views are valid until the next call of Inbox::Next.
 struct Arrival {
   enum class Kind : std::uint8_t {
-    kNone,     // everything that was read has been handed out
-    kAlert,    // name, data
-    kControl,  // record
-    kReject,   // an alert that cannot be held: alert_id, name, reason must go back to its sender
-    kDamage,   // damage
+    kNone,   // everything that was read has been handed out
+    kAlert,  // name, data
+    // Made of an alert by Endpoint::NextArrival:
+    kResponse,      // data
+    kLateResponse,  // to no request that is open
+    kControl,       // record
+    kReject,  // an alert that cannot be held: alert_id, name, reason must go back to its sender
+    kDamage,  // damage
   };
   Kind kind = Kind::kNone;
   Peer sender;

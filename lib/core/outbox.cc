@@ -103,6 +103,8 @@ void Outbox::AddRecord(Packet* packet, const Record& record) {
   if (record.kind == RecordKind::kFirst) {
     packet->opens = true;
     packet->name_bytes = static_cast<std::uint8_t>(record.name.size());
+    packet->flags = record.flags;
+    packet->request_id = record.request_id;
     packet->name_at =
         static_cast<std::uint16_t>(packet->used + bytes - record.data.size() - record.name.size());
   } else {
@@ -152,7 +154,7 @@ bool Outbox::AppendLarge(const Content& content, SharedData* shared, SegmentPool
     bulk->at = split.first;
     bulk->end = split.first + split.bulk;
     bulk->sequence = next_sequence_;
-    bulk->name.Set(content.name);
+    bulk->alert = {ShortName(content.name), content.flags, content.request_id};
     PacketHeader header = header_;
     header.bytes = kPacketBytesMax;
     header.sequence = next_sequence_;
@@ -222,8 +224,10 @@ int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
 
 void Outbox::NoteWritten(const Packet& packet, Meter* meter) {
   open_ = packet.opens;
-  if (packet.opens)
-    open_name_.Set(std::string_view(packet.bytes + packet.name_at, packet.name_bytes));
+  if (packet.opens) {
+    open_alert_ = {ShortName(std::string_view(packet.bytes + packet.name_at, packet.name_bytes)),
+                   packet.flags, packet.request_id};
+  }
   meter->page().alerts_written.Add(packet.ends);
 }
 
@@ -256,7 +260,7 @@ FailedRun Outbox::Fail() {
   FailedRun run;
   run.head = head_;
   run.open = open_;
-  run.open_name = open_name_;
+  run.open_alert = open_alert_;
   head_ = tail_ = nullptr;
   queued_bytes_ = 0;
   open_ = false;

@@ -43,7 +43,7 @@ struct FailedRun {
   Segment* head = nullptr;
   // The alert that was half written when the outbox failed.
   bool open = false;
-  ShortName open_name;
+  AlertHead open_alert;
 };
 
 // What queueing an alert adds to what is held, in bytes.
@@ -129,7 +129,7 @@ class Outbox {
   std::size_t queued_bytes_ = 0;
   // The alert that has begun to leave and is not complete yet, for Fail.
   bool open_ = false;
-  ShortName open_name_;
+  AlertHead open_alert_;
 };
 
 }  // namespace alertpipe::core

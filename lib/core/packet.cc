@@ -35,7 +35,7 @@ std::uint32_t HeaderCheck(const char* header) {
   return static_cast<std::uint32_t>(mixed);
 }
 
-bool KnownKind(std::uint8_t kind) { return (kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 21); }
+bool KnownKind(std::uint8_t kind) { return (kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 22); }
 
 }  // namespace
 
@@ -137,13 +137,15 @@ RecordReader::Step RecordReader::Next(Record* record) {
 
 void RejectBody::Encode(char* to) const {
   Store<std::uint64_t>(to, alert_id);
-  Store<std::uint8_t>(to + 8, reason);
+  Store<std::uint64_t>(to + 8, request_id);
+  Store<std::uint8_t>(to + 16, reason);
 }
 
 bool RejectBody::Decode(std::string_view from) {
   if (from.size() != kBytes) return false;
   alert_id = Load<std::uint64_t>(from.data());
-  reason = Load<std::uint8_t>(from.data() + 8);
+  request_id = Load<std::uint64_t>(from.data() + 8);
+  reason = Load<std::uint8_t>(from.data() + 16);
   return true;
 }
 
@@ -184,6 +186,14 @@ bool DrainingBody::Decode(std::string_view from) {
   slot = Load<std::uint16_t>(from.data());
   generation = Load<std::uint32_t>(from.data() + 2);
   successor_slot = Load<std::uint16_t>(from.data() + 6);
+  return true;
+}
+
+void UnhandledBody::Encode(char* to) const { Store<std::uint64_t>(to, request_id); }
+
+bool UnhandledBody::Decode(std::string_view from) {
+  if (from.size() != kBytes) return false;
+  request_id = Load<std::uint64_t>(from.data());
   return true;
 }
 

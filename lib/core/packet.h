@@ -45,12 +45,13 @@ enum class RecordKind : std::uint8_t {
   kMiddle = 3,
   kLast = 4,
   // Control. The body is in the data part.
-  kReject = 16,       // u64 alert id, u8 reason; the alert's name in the name part
+  kReject = 16,       // u64 alert id, u64 request id or 0, u8 reason; the alert's name
   kJoined = 17,       // u16 slot, u32 generation, u32 pid
   kDied = 18,         // u16 slot, u32 generation: this one and all before it are dead
   kDraining = 19,     // u16 slot, u32 generation, u16 successor's slot
   kBarrier = 20,      // u64 id
   kAcknowledge = 21,  // u64 id
+  kUnhandled = 22,    // u64 request id, one or more: these requests get no response
 };
 
 inline constexpr std::uint8_t kHasRequestId = 0x20;
@@ -107,8 +108,9 @@ class RecordReader {
 
 // Control bodies. Decode returns false for a body of the wrong length.
 struct RejectBody {
-  static constexpr std::size_t kBytes = 9;
+  static constexpr std::size_t kBytes = 17;
   std::uint64_t alert_id = 0;
+  std::uint64_t request_id = 0;  // if the alert was a request
   std::uint8_t reason = 0;
   void Encode(char* to) const;
   bool Decode(std::string_view from);
@@ -133,6 +135,12 @@ struct DrainingBody {
   std::uint16_t slot = 0;
   std::uint32_t generation = 0;
   std::uint16_t successor_slot = 0;
+  void Encode(char* to) const;
+  bool Decode(std::string_view from);
+};
+struct UnhandledBody {  // one of those in the record
+  static constexpr std::size_t kBytes = 8;
+  std::uint64_t request_id = 0;
   void Encode(char* to) const;
   bool Decode(std::string_view from);
 };

@@ -35,6 +35,13 @@ class ShortName {
   char name_[kNameBytesMax + 1];
 };
 
+// What is remembered of an alert whose first record is gone.
+struct AlertHead {
+  ShortName name;
+  std::uint8_t flags = 0;
+  std::uint64_t request_id = 0;
+};
+
 // Data that one or more outboxes refer to. Charged to the endpoint once, whole, from its first use
 // by an outbox to its end.
 class SharedData {
@@ -86,6 +93,8 @@ struct Packet : Segment {
   bool opens = false;         // its last record is the first part of an alert
   std::uint16_t name_at = 0;  // of that alert
   std::uint8_t name_bytes = 0;
+  std::uint8_t flags = 0;
+  std::uint64_t request_id = 0;
   std::uint64_t sequence = 0;
   char bytes[kPacketBytesMax];
 };
@@ -98,7 +107,7 @@ struct Bulk : Segment {
   std::size_t at = 0;          // middle parts for [at, end) are still to be written
   std::size_t end = 0;
   std::uint64_t sequence = 0;  // of the alert after this one
-  ShortName name;
+  AlertHead alert;
   char head[kHeaderBytes + kRecordBytes];  // the same for each of its packets
 
   // What counts as queued until the last of it has left: the memory is held until then.

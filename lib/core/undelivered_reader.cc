@@ -7,7 +7,7 @@ namespace alertpipe::core {
 
 UndeliveredReader::UndeliveredReader(const FailedRun& run, SegmentPool* pool)
     : pool_(pool), current_(run.head) {
-  if (run.open) name_ = run.open_name;
+  if (run.open) alert_ = run.open_alert;
 }
 
 UndeliveredReader::~UndeliveredReader() {
@@ -33,7 +33,7 @@ bool UndeliveredReader::TakeRecord(Item* item) {
   Record record;
   if (records_.Next(&record) != RecordReader::Step::kRecord) return false;
   if (record.kind == RecordKind::kFirst) {
-    name_.Set(record.name);
+    alert_ = {ShortName(record.name), record.flags, record.request_id};
     first_here_ = true;
     joined_bytes_ = record.data.size();
     std::memcpy(joined_, record.data.data(), record.data.size());
@@ -41,11 +41,13 @@ bool UndeliveredReader::TakeRecord(Item* item) {
     return false;
   }
   if (record.kind == RecordKind::kWhole) {
-    *item = {next_id_++, record.name, record.data, true};
+    *item = {next_id_++, record.name, record.data, true, record.flags, record.request_id};
     return true;
   }
   item->alert_id = next_id_ - 1;
-  item->name = name_.view();
+  item->name = alert_.name.view();
+  item->flags = alert_.flags;
+  item->request_id = alert_.request_id;
   item->has_data = bulk_ != nullptr ? bulk_->whole : first_here_;
   item->data = std::string_view();
   if (item->has_data && bulk_ != nullptr) {
@@ -68,7 +70,7 @@ bool UndeliveredReader::Next(Item* item) {
   while (current_ != nullptr) {
     if (current_->kind == Segment::Kind::kBulk) {
       bulk_ = static_cast<Bulk*>(current_);
-      name_ = bulk_->name;
+      alert_ = bulk_->alert;
       current_ = current_->next;
       continue;
     }

@@ -22,6 +22,8 @@ class UndeliveredReader {
     std::string_view name;
     std::string_view data;
     bool has_data = false;
+    std::uint8_t flags = 0;
+    std::uint64_t request_id = 0;
   };
 
   UndeliveredReader(const FailedRun& run, SegmentPool* pool);
@@ -42,7 +44,7 @@ class UndeliveredReader {
   bool entered_ = false;
   RecordReader records_;
   std::uint64_t next_id_ = 0;  // of the next alert that starts
-  ShortName name_;             // of the alert that is being put together
+  AlertHead alert_;            // the one that is being put together
   Bulk* bulk_ = nullptr;       // its bulk, once that has been passed
   bool first_here_ = false;    // its first part is in joined_
   std::size_t joined_bytes_ = 0;

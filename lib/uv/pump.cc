@@ -34,6 +34,7 @@ void Pump::ApplyRef() {
   for (Poll& poll : writable_) {
     if (poll.valid()) poll.SetRef(keep_alive_);
   }
+  if (wake_.valid()) wake_.SetRef(keep_alive_);
 }
 
 void Pump::KeepAlive() {
@@ -93,12 +94,19 @@ int Pump::StartDeadline(uint64_t milliseconds) {
   return deadline_.Start(loop_, milliseconds, 0, [this] { client_->OnDeadline(); });
 }
 
+int Pump::WakeIn(uint64_t milliseconds) {
+  const int error = wake_.Start(loop_, milliseconds, 0, [this] { client_->OnWake(); });
+  if (error == 0) wake_.SetRef(keep_alive_);
+  return error;
+}
+
 void Pump::Close() {
   inbox_.Close();
   prepare_.Close();
   check_.Close();
   idle_.Close();
   deadline_.Close();
+  wake_.Close();
   ForgetLifeline();
   writable_.clear();
 }
@@ -109,6 +117,7 @@ void Pump::Abandon() {
   check_.Abandon();
   idle_.Abandon();
   deadline_.Abandon();
+  wake_.Abandon();
   lifeline_.Abandon();
   lifeline_check_.Abandon();
   for (Poll& poll : writable_) poll.Abandon();

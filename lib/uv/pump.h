@@ -28,6 +28,7 @@ class PumpClient {
   virtual void OnNewTurn() = 0;   // once per iteration of the loop, before its second OnTurnEnd
   virtual void OnMoreWork() = 0;  // work was left: see SetBusy
   virtual void OnDeadline() = 0;
+  virtual void OnWake() = 0;
   virtual void OnLifeline() = 0;  // the master may be gone
 
  protected:
@@ -56,6 +57,8 @@ class Pump {
   // Whether the loop should call OnMoreWork in its next turn instead of waiting.
   void SetBusy(bool busy);
   int StartDeadline(uint64_t milliseconds);
+  // Calls OnWake once, in `milliseconds`, instead of what was asked for before.
+  int WakeIn(uint64_t milliseconds);
   // From now on keeps the loop alive, whatever the option says: somebody waits for Close.
   void KeepAlive();
 
@@ -80,6 +83,7 @@ class Pump {
   Check check_;
   Idle idle_;
   Timer deadline_;
+  Timer wake_;
   Poll lifeline_;
   Timer lifeline_check_;
   std::vector<Poll> writable_;

@@ -26,7 +26,8 @@ bool Linked(Function function) {
 
 TEST(Symbols, FreeFunctions) {
   EXPECT_TRUE(Linked(&Version));
-  EXPECT_TRUE(Linked(&ToString));
+  EXPECT_TRUE(Linked(static_cast<std::string_view (*)(UndeliveredReason)>(&ToString)));
+  EXPECT_TRUE(Linked(static_cast<std::string_view (*)(ResponseOutcome)>(&ToString)));
 }
 
 TEST(Symbols, Buffer) {
@@ -50,6 +51,32 @@ TEST(Symbols, Alert) {
       Linked(static_cast<SendResult (ReplyToken::*)(View, View) const>(&ReplyToken::Reply)));
   EXPECT_TRUE(Linked(
       static_cast<SendResult (ReplyToken::*)(View, Buffer) const>(&ReplyToken::Reply<Buffer>)));
+}
+
+TEST(Symbols, Requests) {
+  using View = std::string_view;
+  using absl::Duration;
+  EXPECT_TRUE(Linked(&Alert::is_request));
+  EXPECT_TRUE(Linked(static_cast<SendResult (Alert::*)(View)>(&Alert::Respond)));
+  EXPECT_TRUE(Linked(static_cast<SendResult (Alert::*)(Buffer)>(&Alert::Respond<Buffer>)));
+  EXPECT_TRUE(Linked(&Alert::TakeResponseToken));
+  EXPECT_TRUE(Linked(static_cast<SendResult (ResponseToken::*)(View)>(&ResponseToken::Respond)));
+  EXPECT_TRUE(
+      Linked(static_cast<SendResult (ResponseToken::*)(Buffer)>(&ResponseToken::Respond<Buffer>)));
+  ResponseToken token;
+  ResponseToken moved(std::move(token));
+  token = std::move(moved);
+  EXPECT_FALSE(token.open());
+  EXPECT_TRUE(Linked(&Response::status));
+  EXPECT_TRUE(Linked(&Response::TakeData));
+  EXPECT_TRUE(
+      Linked(static_cast<SendResult (Endpoint::*)(To, View, View, Duration, ResponseCallback)>(
+          &Endpoint::Request)));
+  EXPECT_TRUE(
+      Linked(static_cast<SendResult (Endpoint::*)(To, View, Buffer, Duration, ResponseCallback)>(
+          &Endpoint::Request<Buffer>)));
+  EXPECT_TRUE(Linked(&Endpoint::Gather));
+  EXPECT_TRUE(Linked(&Endpoint::WhenWorkers));
 }
 
 TEST(Symbols, Endpoint) {
@@ -103,6 +130,9 @@ static_assert(std::is_nothrow_move_constructible_v<Buffer> &&
               !std::is_copy_constructible_v<Buffer>);
 static_assert(std::is_nothrow_move_constructible_v<Slot> && !std::is_copy_constructible_v<Slot>);
 static_assert(!std::is_copy_constructible_v<Alert> && !std::is_move_constructible_v<Alert>);
+static_assert(!std::is_copy_constructible_v<Response> && !std::is_move_constructible_v<Response>);
+static_assert(std::is_nothrow_move_constructible_v<ResponseToken> &&
+              !std::is_copy_constructible_v<ResponseToken>);
 static_assert(!std::is_copy_constructible_v<Worker> && !std::is_move_constructible_v<Worker>);
 static_assert(!std::is_copy_constructible_v<Master> && !std::is_move_constructible_v<Master>);
 static_assert(std::is_copy_constructible_v<ReplyToken> && std::is_copy_constructible_v<SendResult>);

@@ -622,7 +622,8 @@ TEST(Rejects, ForgedOnesAreIgnoredAndCounted) {
   ASSERT_TRUE(family->Send(1, To::Slot(2), "n").ok());
   const std::uint32_t self = family->PeerIn(1).generation;
   const auto reject = [&](std::uint64_t id, std::uint8_t reason) {
-    return PacketBuilder(2, 1, self, 1).Control(RecordKind::kReject, RejectBody{id, reason}, "n");
+    return PacketBuilder(2, 1, self, 1)
+        .Control(RecordKind::kReject, RejectBody{id, 0, reason}, "n");
   };
   std::uint64_t count = 0;
   for (const std::string& packet :

@@ -341,7 +341,7 @@ TEST(Accounting, FailTakesEverythingOut) {
   for (int i = 0; i < 4; ++i) bench.Write(1);
   const FailedRun run = bench.outbox.Fail();
   EXPECT_TRUE(run.open);
-  EXPECT_EQ(run.open_name.view(), "large");
+  EXPECT_EQ(run.open_alert.name.view(), "large");
   bench.Free(run);
   bench.ExpectAtRest();
   bench.Address(2);

@@ -289,7 +289,7 @@ TEST(Records, UnknownKindsAndFlagsAreMalformed) {
     bytes[0] = static_cast<char>(first);
     const int kind = first & 0x1f;
     const bool known =
-        (first & 0x80) == 0 && ((kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 21));
+        (first & 0x80) == 0 && ((kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 22));
     // What a known one lacks here is only the room for its optional fields.
     std::string padded = bytes + std::string(12, '\0');
     padded[2] = 0;
@@ -309,14 +309,22 @@ void ExpectExactLength(const Body& body) {
 }
 
 TEST(ControlBodies, RoundTripAndExactLength) {
-  RejectBody reject{0x0102030405060708, 2};
+  RejectBody reject{0x0102030405060708, 0x1112131415161718, 2};
   ExpectExactLength(reject);
-  char bytes[16];
+  char bytes[RejectBody::kBytes];
   reject.Encode(bytes);
   RejectBody reject_out;
   ASSERT_TRUE(reject_out.Decode(std::string_view(bytes, RejectBody::kBytes)));
   EXPECT_EQ(reject_out.alert_id, reject.alert_id);
+  EXPECT_EQ(reject_out.request_id, reject.request_id);
   EXPECT_EQ(reject_out.reason, reject.reason);
+
+  UnhandledBody unhandled{0x2122232425262728};
+  ExpectExactLength(unhandled);
+  unhandled.Encode(bytes);
+  UnhandledBody unhandled_out;
+  ASSERT_TRUE(unhandled_out.Decode(std::string_view(bytes, UnhandledBody::kBytes)));
+  EXPECT_EQ(unhandled_out.request_id, unhandled.request_id);
 
   JoinedBody joined{0xfffe, 0xfffffffd, 0xfffffffc};
   ExpectExactLength(joined);

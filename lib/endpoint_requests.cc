@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Requests as the application makes them: terms that are checked, callbacks that are called from
+// the loop and never from inside the call that they were given to, and the one timer behind all
+// deadlines. Which requests are open, and how they end, is the core's business (request_table.h).
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "endpoint_impl.h"
+#include "os/clock.h"
+
+namespace alertpipe::internal {
+namespace {
+
+constexpr std::uint64_t kNanosPerMilli = 1000000;
+// What is further away never comes: about 100 years.
+constexpr std::int64_t kDeadlineNanosMax = std::int64_t{3155760000} * 1000000000;
+
+absl::Status CheckDeadline(absl::Duration deadline, bool has_callback) {
+  if (!has_callback) return absl::InvalidArgumentError("the callback is null");
+  if (deadline > absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the deadline must be above zero, was ", absl::FormatDuration(deadline)));
+}
+
+std::uint64_t DeadlineAt(absl::Duration deadline) {
+  if (deadline >= absl::Nanoseconds(kDeadlineNanosMax)) return core::kNever;
+  return os::MonotonicNanos() + static_cast<std::uint64_t>(absl::ToInt64Nanoseconds(deadline));
+}
+
+}  // namespace
+
+// ---- Request ----
+
+SendResult EndpointImpl::Request(const To& to, std::string_view name, std::string_view data,
+                                 Buffer* owned, absl::Duration deadline,
+                                 ResponseCallback callback) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  if (absl::Status status = CheckDeadline(deadline, callback != nullptr); !status.ok()) {
+    core_.CountRefused();
+    return status;
+  }
+  RequestTerms terms{DeadlineAt(deadline), std::move(callback)};
+  core::Content content{name, data};
+  content.flags = core::kHasRequestId;
+  return SendContent(to, content, owned, &terms);
+}
+
+// A refusal gives the callback back.
+SendResult EndpointImpl::DeliverRequest(const core::Target& target, core::Content content,
+                                        Payload* payload, bool first_charge, RequestTerms* terms) {
+  const absl::Status status =
+      core_.BeginRequest(target, terms->deadline, &terms->callback, &content.request_id);
+  if (!status.ok()) {
+    core_.CountRefused();
+    return status;
+  }
+  SendResult sent = Deliver(target, content, payload, first_charge);
+  if (sent.ok()) {
+    core_.KeepRequest(content.request_id, target, sent.alert_id());
+  } else {
+    terms->callback = core_.DropRequest(content.request_id);
+  }
+  return sent;
+}
+
+SendResult EndpointImpl::Respond(const Peer& to, std::uint64_t request_id, std::string_view data,
+                                 Buffer* owned) {
+  core::Content content{{}, data};
+  content.flags = core::kHasRequestId | core::kIsResponse;
+  content.request_id = request_id;
+  return SendContent(To(to), content, owned, nullptr);
+}
+
+void EndpointImpl::GiveUpRequest(const Peer& to, std::uint64_t request_id) {
+  if (!guard_.InOwner() || !on_loop()) return;
+  CheckThread();
+  core_.Unhandled(to, request_id);
+  UpdateBusy();
+}
+
+// ---- Gather ----
+
+struct EndpointImpl::GatherState {
+  EndpointImpl* endpoint;
+  ResponseCallback each;
+  GatherDone done;
+  int left = 1;  // requests that have not ended, and Gather itself
+
+  void End() {
+    if (--left == 0 && done) endpoint->TellLater(std::move(done));
+  }
+  // Ends one, also if `each` throws.
+  struct Ending {
+    GatherState* state;
+    ~Ending() { state->End(); }
+  };
+};
+
+BroadcastResult EndpointImpl::Gather(std::string_view name, std::string_view data,
+                                     absl::Duration deadline, ResponseCallback each,
+                                     GatherDone done, Scope scope) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  if (absl::Status status = CheckDeadline(deadline, each != nullptr); !status.ok()) {
+    core_.CountRefused();
+    return status;
+  }
+  const std::shared_ptr<GatherState> state(new GatherState{this, std::move(each), std::move(done)});
+  const std::uint64_t deadline_at = DeadlineAt(deadline);
+  const MakeTerms make_terms = [state, deadline_at] {
+    ++state->left;
+    return RequestTerms{deadline_at, [state](Response& response) {
+                          const GatherState::Ending ending{state.get()};
+                          state->each(response);
+                        }};
+  };
+  core::Content content{name, data};
+  content.flags = core::kHasRequestId;
+  BroadcastResult result = BroadcastContent(content, nullptr, scope, &make_terms);
+  if (result.ok()) state->End();
+  return result;
+}
+
+void EndpointImpl::TellRefused(ResponseCallback callback, const Peer& peer,
+                               const absl::Status& refusal) {
+  TellLater([this, callback = std::move(callback), peer, refusal]() mutable {
+    Response response(peer, refusal);
+    callback(response);
+  });
+}
+
+// Everything that has to be told is told from the loop, also what is known within the call.
+void EndpointImpl::TellLater(absl::AnyInvocable<void()> call) {
+  later_.push_back(std::move(call));
+  UpdateBusy();
+}
+
+// ---- Waiting for workers ----
+
+absl::Status EndpointImpl::WhenWorkers(int count, absl::Duration deadline,
+                                       WorkersCallback callback) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  if (absl::Status status = CheckDeadline(deadline, callback != nullptr); !status.ok())
+    return status;
+  const int workers_max = core_.roster().slots() - 1;
+  if (count < 0 || count > workers_max) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the number of workers to wait for must be 0 to ", workers_max, ", was ", count));
+  }
+  waits_.push_back({count, DeadlineAt(deadline), std::move(callback)});
+  CheckWaits(0);
+  UpdateBusy();
+  return absl::OkStatus();
+}
+
+// Ends the waits that are satisfied, and those whose deadline is at `now` or before.
+void EndpointImpl::CheckWaits(std::uint64_t now) {
+  if (waits_.empty()) return;
+  std::vector<core::Target> live;
+  core_.Select(Scope::kWorkers, &live);
+  for (Wait& wait : waits_) {
+    if (live.size() >= static_cast<std::size_t>(wait.count)) {
+      EndWait(&wait, absl::OkStatus());
+    } else if (wait.deadline <= now) {
+      EndWait(&wait, absl::DeadlineExceededError(absl::StrCat("waited for ", wait.count,
+                                                              " workers, ", live.size(), " live")));
+    }
+  }
+  waits_.erase(std::remove_if(waits_.begin(), waits_.end(),
+                              [](const Wait& wait) { return wait.callback == nullptr; }),
+               waits_.end());
+}
+
+void EndpointImpl::EndWait(Wait* wait, absl::Status status) {
+  TellLater([callback = std::exchange(wait->callback, nullptr),
+             status = std::move(status)]() mutable { callback(status); });
+}
+
+void EndpointImpl::CancelWaits() {
+  for (Wait& wait : waits_) EndWait(&wait, absl::CancelledError("the endpoint was closed"));
+  waits_.clear();
+}
+
+// ---- The timer ----
+
+// One timer, for the earliest of all deadlines. It is not put off when that one is gone by the time
+// it fires: most requests end before their deadline.
+void EndpointImpl::ArmWake() {
+  std::uint64_t next = core_.next_deadline();
+  for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
+  if (next >= wake_at_) return;
+  const std::uint64_t now = os::MonotonicNanos();
+  const std::uint64_t left = next > now ? next - now : 0;
+  // A timer that could not be had is asked for again in the next turn.
+  if (pump_->WakeIn(left / kNanosPerMilli + 1) == 0) wake_at_ = next;
+}
+
+void EndpointImpl::OnWake() {
+  if (!guard_.InOwner()) return;
+  wake_at_ = core::kNever;
+  const std::uint64_t now = os::MonotonicNanos();
+  core_.Expire(now);
+  CheckWaits(now);
+  UpdateBusy();
+}
+
+}  // namespace alertpipe::internal
