@@ -22,7 +22,11 @@ class ReadmeTest(unittest.TestCase):
         shown = EXAMPLE.findall(readme)
         self.assertEqual(1, len(shown), 'README.md has no example marked as hello')
         self.assertIn('int main', source)
-        self.assertEqual(source, shown[0])
+        licence, shown_source = source.split('\n', 1)
+        self.assertIn('SPDX', licence)
+        self.assertEqual(shown_source, shown[0])
+        lines = [line for line in shown_source.splitlines() if line]
+        self.assertLessEqual(len(lines), 25, 'the example is to be short')
 
 
 if __name__ == '__main__':
