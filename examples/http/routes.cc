@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "routes.h"
+
+#include <charconv>
+#include <cstdio>
+#include <optional>
+
+namespace http_example {
+namespace {
+
+// Cuts `prefix` off the front of `text`.
+bool Consume(std::string_view* text, std::string_view prefix) {
+  if (text->substr(0, prefix.size()) != prefix) return false;
+  text->remove_prefix(prefix.size());
+  return true;
+}
+
+std::optional<std::string> PercentDecode(std::string_view text) {
+  std::string decoded;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded += text[i];
+      continue;
+    }
+    const std::string_view digits = text.substr(i + 1, 2);
+    unsigned char byte = 0;
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (error != std::errc() || end != digits.data() + 2) return std::nullopt;
+    decoded += static_cast<char>(byte);
+    i += 2;
+  }
+  return decoded;
+}
+
+std::optional<pid_t> ParsePid(std::string_view text) {
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error != std::errc() || end != text.data() + text.size() || pid <= 0) return std::nullopt;
+  return pid;
+}
+
+// What the library says, as HTTP says it.
+Response Refused(const absl::Status& status) {
+  int code = 500;
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      code = 413;  // the name is ours, so it is the data that is too long
+      break;
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kUnavailable:
+      code = 404;
+      break;
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kFailedPrecondition:
+      code = 503;
+      break;
+    default:
+      break;
+  }
+  return {code, std::string(status.message()) + "\n"};
+}
+
+}  // namespace
+
+Routes::Routes(alertpipe::Worker* worker, uv_loop_t* loop, std::uint64_t reply_ms)
+    : worker_(worker), replies_(loop, reply_ms) {
+  worker_->Receive("hello", [](alertpipe::Alert& alert) {
+    const std::optional<Tagged> hello = Untag(alert.data());
+    if (!hello.has_value()) return;
+    const std::string text = std::string("hello to you too, you said ").append(hello->data);
+    alert.Reply("reply", Tag(hello->number, text));
+  });
+  worker_->Receive("reply", [this](alertpipe::Alert& alert) {
+    const std::optional<Tagged> reply = Untag(alert.data());
+    if (reply.has_value()) replies_.OnReply(alert.sender().pid, *reply);
+  });
+  worker_->OnLeft([this](const alertpipe::Peer& peer) { replies_.OnLeft(peer.pid); });
+  worker_->Receive("announcement", [this](alertpipe::Alert& alert) {
+    std::printf("worker %d: %d announces %zu bytes\n", worker_->self().pid, alert.sender().pid,
+                alert.data().size());
+  });
+}
+
+void Routes::Answer(const Request& request, const Respond& respond) {
+  if (request.method != "GET") return respond({405, "only GET\n"});
+  const std::string_view target = request.target;
+  std::string_view path = target.substr(0, target.find('?'));
+  if (path.substr(0, 1) != "/") return respond({400, "the target is no path\n"});
+  if (path == "/pids") return respond(Pids());
+  if (Consume(&path, "/send/")) return Send(path, respond);
+  if (Consume(&path, "/broadcast/")) return respond(Broadcast(path));
+  respond({404, "try /pids, /send/PID/DATA or /broadcast/DATA\n"});
+}
+
+void Routes::Send(std::string_view rest, const Respond& respond) {
+  const std::size_t slash = rest.find('/');
+  if (slash == std::string_view::npos) return respond({400, "this needs /send/PID/DATA\n"});
+  const std::optional<pid_t> pid = ParsePid(rest.substr(0, slash));
+  if (!pid.has_value()) return respond({400, "the pid is no number above 0\n"});
+  const std::optional<std::string> data = PercentDecode(rest.substr(slash + 1));
+  if (!data.has_value()) return respond({400, "the data is not percent-encoded\n"});
+  if (replies_.full()) return respond({503, "too many replies are awaited\n"});
+
+  const std::uint64_t number = replies_.NextNumber();
+  const alertpipe::SendResult sent = worker_->Send(*pid, "hello", Tag(number, *data));
+  if (!sent.ok()) return respond(Refused(sent.status()));
+  replies_.Wait(number, *pid, respond);
+}
+
+Response Routes::Broadcast(std::string_view rest) {
+  const std::optional<std::string> data = PercentDecode(rest);
+  if (!data.has_value()) return {400, "the data is not percent-encoded\n"};
+  const alertpipe::BroadcastResult result = worker_->Broadcast("announcement", *data);
+  if (!result.ok()) return Refused(result.status());
+  Response response{200, "accepted for " + std::to_string(result.accepted) + " workers\n"};
+  for (const alertpipe::Refusal& refusal : result.refused) {
+    response.text += "refused for " + std::to_string(refusal.peer.pid) + ": " +
+                     std::string(refusal.status.message()) + "\n";
+  }
+  return response;
+}
+
+Response Routes::Pids() const {
+  Response response;
+  for (const alertpipe::Peer& peer : worker_->Workers()) {
+    if (peer.pid == 0) continue;  // being started
+    response.text += std::to_string(peer.pid);
+    response.text += peer == worker_->self() ? " (answers)\n" : "\n";
+  }
+  return response;
+}
+
+}  // namespace http_example

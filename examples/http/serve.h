@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ALERTPIPE_EXAMPLES_HTTP_SERVE_H_
+#define ALERTPIPE_EXAMPLES_HTTP_SERVE_H_
+
+#include <alertpipe/alertpipe.h>
+
+#include "options.h"
+
+namespace http_example {
+
+// The alert by which the master asks all workers to end.
+inline constexpr char kQuit[] = "quit";
+
+// A worker's main function: serves on the listening socket until the master asks it to end or has
+// died, or a signal asks. 0 if it ended as it should.
+int Serve(alertpipe::Slot slot, int listening_socket, const Options& options);
+
+}  // namespace http_example
+
+#endif  // ALERTPIPE_EXAMPLES_HTTP_SERVE_H_
