@@ -228,6 +228,7 @@ class RoutesTest(ServerTest):
         for pid in now:
             self.assertEqual(200, self.curl(f'/send/{pid}/x')[0])
         self.assertEqual(404, self.curl(f'/send/{pids[1]}/x')[0])
+        self.assertEqual(502, self.curl(f'/send/{self.server.pid}/x')[0])
         self.assertIn('accepted for 4', self.curl('/broadcast/x')[1])
 
 

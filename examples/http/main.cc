@@ -11,9 +11,8 @@
 //   kill -9 PID                                          # it is replaced; the others go on
 //   kill MASTER                                          # or Ctrl-C: answers what it has, and ends
 //
-// Files: supervisor (the master), serve (a worker), routes (web requests to alerts and back),
-// replies (what waits for a reply); server, connection and codec are the web side and know nothing
-// of alerts.
+// Files: supervisor (the master), serve (a worker), routes (web requests to alerts and back);
+// server, connection and codec are the web side and know nothing of alerts.
 #include <getopt.h>
 #include <signal.h>
 

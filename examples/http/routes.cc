@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdio>
 #include <optional>
+#include <string>
 
 namespace http_example {
 namespace {
@@ -61,21 +62,34 @@ Response Refused(const absl::Status& status) {
   return {code, std::string(status.message()) + "\n"};
 }
 
+// How a request to another worker ended, as HTTP says it.
+Response Replied(const alertpipe::Response& reply) {
+  if (reply.ok()) {
+    return {200,
+            std::to_string(reply.peer().pid) + " replied: " + std::string(reply.data()) + "\n"};
+  }
+  int code = 503;
+  switch (reply.outcome()) {
+    case alertpipe::ResponseOutcome::kDeadline:
+      code = 504;
+      break;
+    case alertpipe::ResponseOutcome::kPeerDied:
+    case alertpipe::ResponseOutcome::kUnhandled:  // the master has no handler for "hello"
+      code = 502;
+      break;
+    default:
+      break;
+  }
+  return {code, std::string(reply.status().message()) + "\n"};
+}
+
 }  // namespace
 
-Routes::Routes(alertpipe::Worker* worker, uv_loop_t* loop, std::uint64_t reply_ms)
-    : worker_(worker), replies_(loop, reply_ms) {
+Routes::Routes(alertpipe::Worker* worker, absl::Duration reply_limit)
+    : worker_(worker), reply_limit_(reply_limit) {
   worker_->Receive("hello", [](alertpipe::Alert& alert) {
-    const std::optional<Tagged> hello = Untag(alert.data());
-    if (!hello.has_value()) return;
-    const std::string text = std::string("hello to you too, you said ").append(hello->data);
-    alert.Reply("reply", Tag(hello->number, text));
+    alert.Respond(std::string("hello to you too, you said ").append(alert.data()));
   });
-  worker_->Receive("reply", [this](alertpipe::Alert& alert) {
-    const std::optional<Tagged> reply = Untag(alert.data());
-    if (reply.has_value()) replies_.OnReply(alert.sender().pid, *reply);
-  });
-  worker_->OnLeft([this](const alertpipe::Peer& peer) { replies_.OnLeft(peer.pid); });
   worker_->Receive("announcement", [this](alertpipe::Alert& alert) {
     std::printf("worker %d: %d announces %zu bytes\n", worker_->self().pid, alert.sender().pid,
                 alert.data().size());
@@ -100,12 +114,11 @@ void Routes::Send(std::string_view rest, const Respond& respond) {
   if (!pid.has_value()) return respond({400, "the pid is no number above 0\n"});
   const std::optional<std::string> data = PercentDecode(rest.substr(slash + 1));
   if (!data.has_value()) return respond({400, "the data is not percent-encoded\n"});
-  if (replies_.full()) return respond({503, "too many replies are awaited\n"});
 
-  const std::uint64_t number = replies_.NextNumber();
-  const alertpipe::SendResult sent = worker_->Send(*pid, "hello", Tag(number, *data));
-  if (!sent.ok()) return respond(Refused(sent.status()));
-  replies_.Wait(number, *pid, respond);
+  const alertpipe::SendResult sent =
+      worker_->Request(*pid, "hello", *data, reply_limit_,
+                       [respond](alertpipe::Response& reply) { respond(Replied(reply)); });
+  if (!sent.ok()) respond(Refused(sent.status()));
 }
 
 Response Routes::Broadcast(std::string_view rest) {

@@ -5,26 +5,19 @@
 #define ALERTPIPE_EXAMPLES_HTTP_ROUTES_H_
 
 #include <alertpipe/alertpipe.h>
-#include <uv.h>
 
-#include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "codec.h"
-#include "replies.h"
 
 namespace http_example {
 
 class Routes {
  public:
   // `worker` must outlive it. Sets the worker's handlers.
-  Routes(alertpipe::Worker* worker, uv_loop_t* loop, std::uint64_t reply_ms);
+  Routes(alertpipe::Worker* worker, absl::Duration reply_limit);
 
   void Answer(const Request& request, const Respond& respond);
-
-  // Leaves nothing on the loop.
-  void Close() { replies_.Close(); }
 
  private:
   // `rest` is what follows the route's name, still percent-encoded.
@@ -33,7 +26,7 @@ class Routes {
   Response Pids() const;
 
   alertpipe::Worker* const worker_;
-  Replies replies_;
+  const absl::Duration reply_limit_;
 };
 
 }  // namespace http_example

@@ -22,7 +22,7 @@ class Life {
  public:
   Life(uv_loop_t* loop, alertpipe::Worker* worker, const Options& options)
       : worker_(worker),
-        routes_(worker, loop, options.reply_ms),
+        routes_(worker, absl::Milliseconds(options.reply_ms)),
         server_(loop, options.idle_ms, [this](const Request& request, const Respond& respond) {
           routes_.Answer(request, respond);
         }) {
@@ -43,7 +43,6 @@ class Life {
  private:
   void Stop() {
     server_.Stop([this] {
-      routes_.Close();
       for (uv_signal_t& signal : signals_) {
         uv_close(reinterpret_cast<uv_handle_t*>(&signal), nullptr);
       }
