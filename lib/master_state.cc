@@ -287,17 +287,17 @@ void Master::State::TellExits() {
 
 // ---- Fork ----
 
-// The signals that uv_signal handles of the attached loop watch: their handlers would report to the
-// master's loop from inside the worker.
-std::vector<int> Master::State::LoopSignals() const {
-  std::vector<int> signals;
+// The active uv_signal handles of the attached loop: they would report to the master's loop from
+// inside the worker.
+std::vector<uv_signal_t*> Master::State::LoopSignals() const {
+  std::vector<uv_signal_t*> signals;
   if (impl->loop() == nullptr) return signals;
   uv_walk(
       impl->loop(),
       [](uv_handle_t* handle, void* into) {
         if (handle->type != UV_SIGNAL || uv_is_active(handle) == 0) return;
-        static_cast<std::vector<int>*>(into)->push_back(
-            reinterpret_cast<uv_signal_t*>(handle)->signum);
+        static_cast<std::vector<uv_signal_t*>*>(into)->push_back(
+            reinterpret_cast<uv_signal_t*>(handle));
       },
       &signals);
   return signals;
@@ -307,12 +307,19 @@ absl::Status Master::State::Fork(int slot) {
   core::SlotLife& life = places[static_cast<std::size_t>(slot)].life;
   sigset_t block;
   sigemptyset(&block);
-  const std::vector<int> signals = LoopSignals();
-  for (const int number : signals) sigaddset(&block, number);
+  std::vector<int> numbers;
+  const std::vector<uv_signal_t*> signals = LoopSignals();
+  for (const uv_signal_t* signal : signals) {
+    numbers.push_back(signal->signum);
+    sigaddset(&block, signal->signum);
+  }
   std::fflush(nullptr);
   const os::ForkResult result = os::Fork(block);
   if (result.pid == 0) {
-    os::ResetSignals(signals.data(), signals.size());
+    // Stopped, and not only reset: as long as libuv knows of a handle for a signal it believes that
+    // its own handler is installed, and the worker could not watch that signal.
+    for (uv_signal_t* signal : signals) uv_signal_stop(signal);
+    os::ResetSignals(numbers.data(), numbers.size());
     os::RestoreMask(result);
     RunChild(slot);
   }

@@ -67,7 +67,7 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   [[noreturn]] void RunChild(int slot) noexcept;
   void Drain(int slot);
   void RecordExit(int slot);
-  std::vector<int> LoopSignals() const;
+  std::vector<uv_signal_t*> LoopSignals() const;
   void NeutraliseLoop();
   void CloseHandles();
   void Announce(core::SlotState state);

@@ -85,8 +85,8 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
   absl::Status Attach(uv_loop_s* loop, AttachOptions options = {});
 
   // Forks a worker into the lowest free slot and runs `main` in it. Flushes stdio first. In the
-  // worker, the descriptors of other processes' inboxes are closed, uv_signal handlers of the
-  // attached loop are reset to the default action, and when `main` returns stdio is flushed and
+  // worker, the descriptors of other processes' inboxes are closed, uv_signal handles of the
+  // attached loop are stopped and their signals have the default action, and when `main` returns stdio is flushed and
   // _exit called: no destructor of the master's objects runs there.
   //
   // Errors: kResourceExhausted when all slots are taken (names workers_max) or fork fails (names

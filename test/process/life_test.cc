@@ -679,6 +679,37 @@ TEST(Grandchild, OfTheMasterCannotUseItEither) {
   ASSERT_TRUE(family.KillAndReap(family.live[1])) << "deaths are still noticed";
 }
 
+// libuv keeps one list of handles for a signal in each process, which a fork copies.
+TEST(Child, WatchesSignalsThatTheMasterWatchesToo) {
+  Shared<Heard> heard;
+  Family family(FamilyOf(1));
+  int in_master = 0;
+  uv_signal_t signal;
+  uv_signal_init(family.loop(), &signal);
+  signal.data = &in_master;
+  uv_signal_start(
+      &signal, [](uv_signal_t* handle, int) { ++*static_cast<int*>(handle->data); }, SIGUSR1);
+  const Peer worker = family.Spawn([&](Member& me) {
+    uv_signal_t own;
+    uv_signal_init(me.loop(), &own);
+    own.data = &heard->step;
+    uv_signal_start(
+        &own, [](uv_signal_t* handle, int) { ++*static_cast<Count*>(handle->data); }, SIGUSR1);
+    uv_unref(reinterpret_cast<uv_handle_t*>(&own));
+    me.Run();
+    uv_close(reinterpret_cast<uv_handle_t*>(&own), nullptr);
+    uv_run(me.loop(), UV_RUN_NOWAIT);
+  });
+  ASSERT_TRUE(family.Ready());
+  ASSERT_EQ(kill(worker.pid, SIGUSR1), 0);
+  EXPECT_TRUE(family.Until([&] { return heard->step == 1; }));
+  family.Turns(5);
+  EXPECT_EQ(in_master, 0) << "a signal of the worker's was reported here";
+  ASSERT_EQ(raise(SIGUSR1), 0);
+  EXPECT_TRUE(family.Until([&] { return in_master == 1; })) << "and the master still hears its own";
+  uv_close(reinterpret_cast<uv_handle_t*>(&signal), nullptr);
+}
+
 TEST(Child, HoldsTheReadEndOfItsOwnPipeOnly) {
   struct Ends {
     Count read_ends;
