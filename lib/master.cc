@@ -38,29 +38,57 @@ absl::Status Master::Attach(uv_loop_s* loop, AttachOptions options) {
 absl::StatusOr<Peer> Master::Spawn(WorkerMain main) {
   if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
   if (!main) return absl::InvalidArgumentError("Spawn needs a function to run in the worker");
-  for (std::size_t slot = 1; slot < state_->places.size(); ++slot) {
-    if (state_->places[slot].life.idle())
-      return state_->Start(static_cast<int>(slot), std::move(main));
-  }
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "all slots are taken: MasterOptions::workers_max is ", state_->places.size() - 1));
+  const absl::StatusOr<int> slot = state_->FreeSlot();
+  if (!slot.ok()) return slot.status();
+  return state_->Start(*slot, std::move(main));
+}
+
+absl::StatusOr<Slot> Master::Reserve() {
+  if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
+  const absl::StatusOr<int> slot = state_->FreeSlot();
+  if (!slot.ok()) return slot.status();
+  return state_->Reserve(*slot);
+}
+
+absl::StatusOr<Peer> Master::Confirm(int slot, pid_t pid) {
+  if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
+  if (absl::Status status = state_->CheckSlot(slot); !status.ok()) return status;
+  return state_->Confirm(slot, pid);
+}
+
+absl::Status Master::Cancel(int slot) {
+  if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
+  if (absl::Status status = state_->CheckSlot(slot); !status.ok()) return status;
+  return state_->Cancel(slot);
+}
+
+absl::StatusOr<WorkerExit> Master::ReportExit(pid_t pid, int wait_status) {
+  if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
+  const std::shared_ptr<State> state = state_;  // a hook may destroy the master
+  absl::StatusOr<WorkerExit> exit = state->ReportExit(pid, wait_status);
+  if (exit.ok()) state->TellExits();
+  return exit;
 }
 
 absl::StatusOr<Peer> Master::Respawn(int slot) {
   if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
-  const int slots = static_cast<int>(state_->places.size());
-  if (slot < 1 || slot >= slots) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no slot ", slot, " for a worker: slots are 1 to ", slots - 1));
-  }
+  if (absl::Status status = state_->CheckSlot(slot); !status.ok()) return status;
   State::Place& place = state_->places[static_cast<std::size_t>(slot)];
-  if (!place.main)
-    return absl::NotFoundError(absl::StrCat("slot ", slot, " never had a worker: use Spawn"));
+  const core::RosterWord word = place.life.word();
+  if (place.life.reserved())
+    return absl::FailedPreconditionError(absl::StrCat("slot ", slot, " is reserved"));
   if (!place.life.idle()) {
     return absl::FailedPreconditionError(absl::StrCat("the worker in slot ", slot, " (pid ",
-                                                      place.life.word().pid, ", generation ",
-                                                      place.life.word().generation, ") lives"));
+                                                      word.pid, ", generation ", word.generation,
+                                                      ") lives"));
   }
+  if (place.life.reaped_elsewhere()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("slot ", slot, " was last reserved for a process that the program forks on ",
+                     "its own: there is no function to run, use Reserve"));
+  }
+  if (!place.main)
+    return absl::NotFoundError(absl::StrCat("slot ", slot, " never had a worker: use Spawn"));
   return state_->Start(slot, place.main);
 }
 

@@ -24,10 +24,6 @@ constexpr int kDrainReadsMax = 64;
 // How often a worker is asked for that could not be watched.
 constexpr uint64_t kAskEveryMs = 250;
 
-Peer PeerOf(int slot, const core::RosterWord& word) {
-  return {static_cast<pid_t>(word.pid), slot, word.generation};
-}
-
 }  // namespace
 
 Master::State::State(std::unique_ptr<internal::Family> created)
@@ -137,14 +133,30 @@ void Master::State::OnChildEvent() noexcept {
 
 // ---- Life of a slot ----
 
+absl::Status Master::State::CheckSlot(int slot) const {
+  const int slots = family->slots();
+  if (slot >= 1 && slot < slots) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat("there is no slot ", slot, " for a worker: slots are 1 to ", slots - 1));
+}
+
+absl::StatusOr<int> Master::State::FreeSlot() const {
+  for (std::size_t slot = 1; slot < places.size(); ++slot) {
+    if (places[slot].life.idle()) return static_cast<int>(slot);
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("all slots are taken: MasterOptions::workers_max is ", places.size() - 1));
+}
+
 absl::StatusOr<Peer> Master::State::Start(int slot, WorkerMain main) {
   Place& place = places[static_cast<std::size_t>(slot)];
   place.main = std::move(main);
+  place.exit = place.reported = os::ExitStatus();
   place.life.Start();
   absl::Status status = Drive(slot);
   impl->Wake();
   if (!status.ok()) return status;
-  return PeerOf(slot, place.life.word());
+  return PeerIn(slot);
 }
 
 absl::Status Master::State::Drive(int slot) {
@@ -176,10 +188,12 @@ absl::Status Master::State::Drive(int slot) {
         break;
       case Step::kReap:
         places[static_cast<std::size_t>(slot)].exit = os::Reap(static_cast<pid_t>(life.word().pid));
-        places[static_cast<std::size_t>(slot)].last_stats = family->counters(slot)->Snapshot();
         if (watch_.has_value()) watch_->Remove(static_cast<uint64_t>(slot));
         break;
       case Step::kDrain:
+        if (life.forked()) {
+          places[static_cast<std::size_t>(slot)].last_stats = family->counters(slot)->Snapshot();
+        }
         Drain(slot);
         break;
       case Step::kTellDied:
@@ -187,7 +201,7 @@ absl::Status Master::State::Drive(int slot) {
         // On a loop the master reads its own notice, behind what the worker had sent to it.
         if (!impl->on_loop()) impl->core().PeerDied(slot, life.word().generation);
         impl->NoticesChanged();
-        if (status.ok()) RecordExit(slot);
+        if (life.forked()) RecordExit(slot);
         break;
     }
     life.Done();
@@ -218,12 +232,13 @@ void Master::State::Drain(int slot) {
 
 void Master::State::RecordExit(int slot) {
   const Place& place = places[static_cast<std::size_t>(slot)];
+  const os::ExitStatus& end = place.exit.known ? place.exit : place.reported;
   WorkerExit exit;
-  exit.worker = PeerOf(slot, place.life.word());
-  exit.known = place.exit.known;
-  exit.exit_code = place.exit.code;
-  exit.signal = place.exit.signal;
-  exit.core_dumped = place.exit.core_dumped;
+  exit.worker = PeerIn(slot);
+  exit.known = end.known;
+  exit.exit_code = end.code;
+  exit.signal = end.signal;
+  exit.core_dumped = end.core_dumped;
   exit.alerts_drained = place.drained.alerts;
   exits_.push_back(exit);
 }
@@ -344,21 +359,19 @@ void Master::State::NeutraliseLoop() {
   os::calls().dup3(harmless_.get(), family->inbox_fd(kMasterSlot), O_CLOEXEC);
 }
 
-void Master::State::RunChild(int slot) noexcept {
-  Place& place = places[static_cast<std::size_t>(slot)];
+// Gives up what is not this process's own: it has become the worker of `slot`.
+void Master::State::EnterChild(int slot) {
+  own_slot_ = slot;
+  own_pid_ = getpid();
   const bool attached = impl->on_loop();
   if (attached) NeutraliseLoop();
   if (watch_.has_value()) watch_->EnterChild(attached);
   family->EnterChild(slot, attached);
-  auto side = std::make_unique<internal::ChildSide>();
-  side->family = family;
-  side->self = {getpid(), slot, place.life.word().generation};
-  side->master_loop = impl->loop();
-  side->close_master_handles = [this] {
-    CloseHandles();
-    impl->CloseHandles();
-  };
-  const int code = place.main(Slot(std::move(side)));
+}
+
+void Master::State::RunChild(int slot) noexcept {
+  EnterChild(slot);
+  const int code = places[static_cast<std::size_t>(slot)].main(MakeSlot(slot));
   // Its loop may have been on the stack of `main`.
   if (const auto worker = internal::CurrentWorker().lock()) worker->LastWords();
   std::fflush(nullptr);

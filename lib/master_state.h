@@ -36,7 +36,8 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   struct Place {
     core::SlotLife life;
     WorkerMain main;
-    bool unwatched = false;  // no pidfd could be had: it is asked for whenever somebody else dies
+    bool unwatched = false;   // no pidfd could be had: it is asked for whenever somebody else dies
+    os::ExitStatus reported;  // how the worker has ended, from whoever has reaped it
     std::optional<Stats> last_stats;
     os::ExitStatus exit;
     core::DrainCount drained;
@@ -46,7 +47,16 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   ~State();
 
   absl::Status Attach(uv_loop_s* loop, const AttachOptions& options);
+  // kNotFound unless `slot` is one for a worker.
+  absl::Status CheckSlot(int slot) const;
+  // The lowest slot that can be started.
+  absl::StatusOr<int> FreeSlot() const;
   absl::StatusOr<Peer> Start(int slot, WorkerMain main);
+  // For programs that fork on their own. The slot has a worker's number.
+  Slot Reserve(int slot);
+  absl::StatusOr<Peer> Confirm(int slot, pid_t pid);
+  absl::Status Cancel(int slot);
+  absl::StatusOr<WorkerExit> ReportExit(pid_t pid, int wait_status);
   // Finds dead workers and takes them out. Returns how many.
   int Reap();
   void TellExits();
@@ -65,6 +75,19 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   absl::Status Drive(int slot);
   absl::Status Fork(int slot);
   [[noreturn]] void RunChild(int slot) noexcept;
+  Slot MakeSlot(int slot);
+  bool MasterLives() const;
+  absl::Status CheckEntry(int slot, std::uint32_t generation);
+  absl::StatusOr<internal::Family*> Enter(int slot, std::uint32_t generation, uv_loop_t* loop);
+  void EnterChild(int slot);
+  void GiveUp(int slot, std::uint32_t generation);
+  absl::Status CheckReserved(int slot) const;
+  absl::Status Withdraw(int slot);
+  int SlotOf(pid_t pid) const;
+  Peer PeerIn(int slot) const {
+    const core::RosterWord word = places[static_cast<std::size_t>(slot)].life.word();
+    return {static_cast<pid_t>(word.pid), slot, word.generation};
+  }
   void Drain(int slot);
   void RecordExit(int slot);
   std::vector<uv_signal_t*> LoopSignals() const;
@@ -82,6 +105,8 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   uv::Poll watch_poll_;
   uv::Signal child_signal_;
   uv::Timer asking_;
+  int own_slot_ = kMasterSlot;  // in a forked process that has become a worker: its slot and pid
+  pid_t own_pid_ = 0;
   os::UniqueFd
       harmless_;  // what a child finds behind the numbers of descriptors that the loop watches
 };

@@ -36,8 +36,8 @@ Slot::Slot(Slot&&) noexcept = default;
 Slot& Slot::operator=(Slot&&) noexcept = default;
 Slot::~Slot() = default;
 
-int Slot::number() const { return side_ == nullptr ? -1 : side_->self.slot; }
-std::uint32_t Slot::generation() const { return side_ == nullptr ? 0 : side_->self.generation; }
+int Slot::number() const { return side_ == nullptr ? -1 : side_->slot; }
+std::uint32_t Slot::generation() const { return side_ == nullptr ? 0 : side_->generation; }
 
 Worker::Worker() = default;
 Worker::~Worker() = default;
@@ -46,13 +46,10 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Attach(Slot slot, uv_loop_s* loo
                                                        AttachOptions options) {
   const std::unique_ptr<internal::ChildSide> side = std::move(slot.side_);
   if (side == nullptr) return absl::FailedPreconditionError("this slot was moved from");
-  if (side->self.pid != getpid()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("this slot belongs to the process ", side->self.pid));
-  }
-  internal::Family* family = side->family;
-  if (loop != nullptr && side->master_loop == loop) side->close_master_handles();
-  family->MakePrivate(side->self.slot);
+  const absl::StatusOr<internal::Family*> entered = side->enter(loop);
+  if (!entered.ok()) return entered.status();
+  internal::Family* family = *entered;
+  family->MakePrivate(side->slot);
   // Where a write can raise SIGPIPE, for the rest of the process: a peer can die at any time after
   // the master has.
   static auto* sigpipe = new os::SigpipeIgnore(family->kernel());
@@ -60,10 +57,10 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Attach(Slot slot, uv_loop_s* loo
 
   internal::Wiring wiring;
   wiring.roster = family->roster();
-  wiring.self = side->self;
-  wiring.page = family->counters(side->self.slot);
+  wiring.self = {getpid(), side->slot, side->generation};
+  wiring.page = family->counters(side->slot);
   wiring.kernel = family->kernel();
-  wiring.inbox_fd = family->inbox_fd(side->self.slot);
+  wiring.inbox_fd = family->inbox_fd(side->slot);
   wiring.outbox_fds = family->outbox_fds();
   auto impl = internal::EndpointImpl::Create(std::move(wiring));
   if (!impl.ok()) return impl.status();

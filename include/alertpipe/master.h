@@ -48,8 +48,8 @@ struct MasterOptions {
 // How a worker ended.
 struct WorkerExit {
   Peer worker;
-  bool known =
-      true;  // false when something else in this process has reaped the child: the rest is then 0
+  bool known = true;  // false when something else in this process has reaped the child and did not
+                      // report it: the rest is then 0
   int exit_code = 0;  // if it exited
   int signal = 0;     // if a signal ended it
   bool core_dumped = false;
@@ -86,8 +86,8 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
 
   // Forks a worker into the lowest free slot and runs `main` in it. Flushes stdio first. In the
   // worker, the descriptors of other processes' inboxes are closed, uv_signal handles of the
-  // attached loop are stopped and their signals have the default action, and when `main` returns stdio is flushed and
-  // _exit called: no destructor of the master's objects runs there.
+  // attached loop are stopped and their signals have the default action, and when `main` returns
+  // stdio is flushed and _exit called: no destructor of the master's objects runs there.
   //
   // Errors: kResourceExhausted when all slots are taken (names workers_max) or fork fails (names
   // errno; the slot is free again); kFailedPrecondition in a child.
@@ -95,11 +95,75 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
 
   // Starts a new worker, with the main function of the last one, in a slot whose worker has died.
   // Errors: as Spawn; kNotFound for a slot that never had a worker; kFailedPrecondition while its
-  // worker lives.
+  // worker lives, or when the slot was last reserved for a fork of the program's own.
   absl::StatusOr<Peer> Respawn(int slot);
 
+  // ---- For programs that fork on their own ----
+  //
+  //   auto slot = master->Reserve();
+  //   pid_t pid = fork();
+  //   if (pid == 0) {
+  //     auto worker = Worker::Attach(*std::move(slot), &loop);
+  //     ...
+  //     _exit(0);
+  //   }
+  //   if (pid > 0) master->Confirm(slot->number(), pid);   // else ~Slot takes the slot back
+  //   ...
+  //   master->ReportExit(pid, wait_status);                 // after waitpid
+  //
+  // Such workers are the program's: the library neither reaps them nor looks at whether they live,
+  // and starts no successors. In all else they are workers like those of Spawn, and both kinds can
+  // be in one family. The master needs no loop for these calls.
+
+  // Takes the lowest free slot, with the next generation, and announces it: from now on alerts to
+  // it wait in its pipe, so fork soon. The Slot is for one child, which must be forked by this
+  // process after the call (a direct child in the same pid namespace) and attaches with it, at any
+  // time, also before Confirm. In the child, Attach closes the descriptors of other processes'
+  // inboxes and what else is not the child's; a child that does not attach should exec or _exit
+  // soon. Flush stdio before the fork; signals are the program's (see docs/guide.md).
+  //
+  // Here the Slot has to be kept until Confirm or Cancel: destroying it before cancels. It must be
+  // destroyed on the thread that calls Reserve. After either it means nothing.
+  //
+  // Errors: kResourceExhausted when all slots are taken (names workers_max); kFailedPrecondition in
+  // a child.
+  absl::StatusOr<Slot> Reserve();
+
+  // Says that `pid` is the child for the reserved `slot` (Slot::number()): the pid can be sent to,
+  // and the others learn that it has joined. The child may have attached, sent alerts and ended
+  // before, but must not have been reaped.
+  //
+  // Errors, with nothing changed: kInvalidArgument when `pid` is not positive; kNotFound when there
+  // is no such slot; kFailedPrecondition when the slot is not reserved (any more), `pid` is no
+  // child of this process or has been reaped (Cancel then), is a worker already, or another process
+  // has attached to the slot; or in a child.
+  absl::StatusOr<Peer> Confirm(int slot, pid_t pid);
+
+  // Takes a reserved slot back: the fork failed, or the child was given up. Senders get back what
+  // they still had queued for it; what is in its pipe is drained and counted (Stats::alerts_drained
+  // of the master). OnExit is not called. A child that attaches later is refused, and the slot's
+  // next worker has the next generation.
+  //
+  // Errors, with nothing changed: kNotFound when there is no such slot; kFailedPrecondition when
+  // the slot is not reserved (any more), or a child has attached to it and lives (Confirm it, or
+  // end and reap it first); or in a child.
+  absl::Status Cancel(int slot);
+
+  // Says that worker `pid` has ended, with what waitpid stored (or would): the slot goes down,
+  // its pipe is drained, the others are told, and before the call returns OnExit is called with
+  // what is returned as well. Until this call the worker counts as alive: what is sent to it fills
+  // its pipe and then its senders' queues. May be called for whatever waitpid(-1) returns, also for
+  // a worker of Spawn, whose exit the library then cannot learn any other way.
+  //
+  // Errors, with nothing changed: kNotFound when no live worker has that pid (no worker at all, not
+  // confirmed, or reported already); kInvalidArgument when the status is not that of a process that
+  // has ended; kFailedPrecondition when it is a child that runs; or in a child.
+  absl::StatusOr<WorkerExit> ReportExit(pid_t pid, int wait_status);
+
+  // ---- All workers ----
+
   // Called for every worker that has died, once its slot is free again: the hook may Respawn it.
-  // From the loop, or from Service().
+  // From the loop, from Service(), or from ReportExit().
   void OnExit(ExitHook hook);
 
   // For a master without a loop (also after Close), or whenever it likes: notices dead workers,

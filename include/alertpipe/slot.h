@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A place for one worker in its family, as the worker's main function is given it.
+// A place for one worker in its family: what Worker::Attach needs. Spawn gives it to the worker's
+// main function, Reserve to a program that forks on its own.
 #ifndef ALERTPIPE_SLOT_H_
 #define ALERTPIPE_SLOT_H_
 
@@ -15,8 +16,10 @@ namespace internal {
 struct ChildSide;
 }
 
-// Move-only: a slot can be attached to once. Destroying it without attaching is fine: alerts for
-// the worker then wait until the process exits.
+// Move-only: a slot can be attached to once. Destroying it in the worker without attaching is fine:
+// alerts for the worker then wait until the process exits. Destroying one from Reserve in the
+// process that reserved it is Master::Cancel, unless it has been confirmed or cancelled already or
+// a child has attached to it; with the child, or after the master, it is nothing.
 class ALERTPIPE_EXPORT Slot {
  public:
   Slot(Slot&&) noexcept;

@@ -35,8 +35,11 @@ class ALERTPIPE_EXPORT Worker : public Endpoint {
   // wait in the pipe and arrive first.
   //
   // Errors: kInvalidArgument for a null loop or an option out of range; kFailedPrecondition for a
-  // slot that was moved from or in a process that is not the slot's; kResourceExhausted when memory
-  // or descriptors are short; kInternal when libuv refuses. The slot is used up in any case.
+  // slot that was moved from or given up by the master, in a process that is not the slot's (the
+  // one that reserved it, another child, a child's child), or in one that has a slot already;
+  // kResourceExhausted when memory or descriptors are short; kInternal when libuv refuses. The slot
+  // is used up in any case: one that was reserved, and is attached by mistake in the process that
+  // reserved it, is cancelled.
   static absl::StatusOr<std::unique_ptr<Worker>> Attach(Slot slot, uv_loop_s* loop,
                                                         AttachOptions options = {});
 

@@ -2,7 +2,7 @@
 //
 // The counters of one slot, in shared memory. Their worker is the only writer, with relaxed stores;
 // anybody may read them at any time, and the protocol never does. The page is tagged with the
-// generation that it belongs to.
+// generation that it belongs to, and says who has attached.
 #ifndef ALERTPIPE_CORE_COUNTERS_H_
 #define ALERTPIPE_CORE_COUNTERS_H_
 
@@ -11,6 +11,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+
+#include "core/claim.h"
 
 namespace alertpipe::core {
 
@@ -35,6 +37,7 @@ class Counter {
 
 struct alignas(4096) CounterPage {
   std::atomic<std::uint32_t> generation{0};
+  Claim claim;
 #define ALERTPIPE_DECLARE_COUNTER(name) Counter name;
   ALERTPIPE_STATS(ALERTPIPE_DECLARE_COUNTER)
 #undef ALERTPIPE_DECLARE_COUNTER
@@ -52,6 +55,7 @@ struct alignas(4096) CounterPage {
     ALERTPIPE_STATS(ALERTPIPE_CLEAR_COUNTER)
 #undef ALERTPIPE_CLEAR_COUNTER
     generation.store(for_generation, std::memory_order_relaxed);
+    claim.Open(for_generation);
   }
 };
 static_assert(sizeof(CounterPage) == 4096, "one page per slot");

@@ -5,7 +5,11 @@
 
 namespace alertpipe::core {
 
-void SlotLife::Start() {
+void SlotLife::Start() { Announce(false); }
+
+void SlotLife::Reserve() { Announce(true); }
+
+void SlotLife::Announce(bool reaped_elsewhere) {
   ALERTPIPE_CHECK(idle(), "a slot was started while it was in use");
   // The pipe was drained when the last worker died, so the word that is published here names a
   // generation whose alerts alone can be in it, late packets for earlier ones aside: those are told
@@ -14,6 +18,7 @@ void SlotLife::Start() {
   word_.pid = 0;
   word_.state = SlotState::kStarting;
   forked_ = false;
+  reaped_elsewhere_ = reaped_elsewhere;
   step_ = Step::kPublishStarting;
 }
 
@@ -24,7 +29,7 @@ void SlotLife::Died() {
 }
 
 void SlotLife::Forked(std::uint32_t pid) {
-  ALERTPIPE_CHECK(step_ == Step::kFork, "Forked out of turn");
+  ALERTPIPE_CHECK(step_ == Step::kFork || reserved(), "Forked out of turn");
   word_.pid = pid;
   word_.state = SlotState::kUp;
   forked_ = true;
@@ -32,7 +37,7 @@ void SlotLife::Forked(std::uint32_t pid) {
 }
 
 void SlotLife::ForkFailed() {
-  ALERTPIPE_CHECK(step_ == Step::kFork, "ForkFailed out of turn");
+  ALERTPIPE_CHECK(step_ == Step::kFork || reserved(), "ForkFailed out of turn");
   word_.state = SlotState::kDown;
   step_ = Step::kPublishDown;
 }
@@ -40,13 +45,13 @@ void SlotLife::ForkFailed() {
 void SlotLife::Done() {
   switch (step_) {
     case Step::kPublishStarting:
-      step_ = Step::kFork;
+      step_ = reaped_elsewhere_ ? Step::kNone : Step::kFork;
       return;
     case Step::kPublishUp:
       step_ = Step::kTellJoined;
       return;
     case Step::kPublishDown:
-      step_ = forked_ ? Step::kReap : Step::kDrain;
+      step_ = forked_ && !reaped_elsewhere_ ? Step::kReap : Step::kDrain;
       return;
     case Step::kReap:
       step_ = Step::kDrain;

@@ -8,6 +8,14 @@
 //   death:   kPublishDown -> kReap -> kDrain -> kTellDied
 //   no fork: kPublishDown -> kDrain -> kTellDied        (the generation is spent: others may have
 //   sent to it)
+//
+// A program that forks on its own reserves instead of starting. The fork, and the reaping, are then
+// not among the steps: the machine waits for Forked or ForkFailed, and Died says that the process
+// is gone.
+//
+//   reserve: kPublishStarting, then reserved() until Forked (kPublishUp -> kTellJoined) or
+//            ForkFailed (kPublishDown -> kDrain -> kTellDied)
+//   death:   kPublishDown -> kDrain -> kTellDied
 #ifndef ALERTPIPE_CORE_SLOT_LIFE_H_
 #define ALERTPIPE_CORE_SLOT_LIFE_H_
 
@@ -27,18 +35,25 @@ class SlotLife {
     kTellJoined,       // put a joined notice up for everybody
     kPublishDown,      // store word()
     kReap,             // wait for the process: from here on its pid may be reused
-    kDrain,            // one read of the pipe's capacity + 4096 bytes, then archive the counters
+    kDrain,            // one read of the pipe's capacity + 4096 bytes; the counters are final
     kTellDied,         // put a death notice up for everybody
   };
 
   Step step() const { return step_; }
   RosterWord word() const { return word_; }
   bool idle() const { return step_ == Step::kNone && !word_.lives(); }
-  bool running() const { return step_ == Step::kNone && word_.lives(); }
+  bool running() const { return step_ == Step::kNone && word_.lives() && forked_; }
+  // Announced, and nobody has said yet what became of the fork.
+  bool reserved() const { return step_ == Step::kNone && word_.lives() && !forked_; }
+  // Whether the incarnation that word() names, dead or alive, was a process at all, and whether it
+  // was reserved for a process that is reaped by somebody else.
+  bool forked() const { return forked_; }
+  bool reaped_elsewhere() const { return reaped_elsewhere_; }
 
-  // Inputs. Start needs idle(), Died needs running(): the process has ended but has not been
-  // reaped.
+  // Inputs. Start and Reserve need idle(). Died needs running(): the process has ended, and has not
+  // been reaped unless that is done elsewhere. Forked and ForkFailed need kFork or reserved().
   void Start();
+  void Reserve();
   void Died();
   void Forked(std::uint32_t pid);
   void ForkFailed();
@@ -46,9 +61,12 @@ class SlotLife {
   void Done();
 
  private:
+  void Announce(bool reaped_elsewhere);
+
   RosterWord word_;
   Step step_ = Step::kNone;
   bool forked_ = false;
+  bool reaped_elsewhere_ = false;
 };
 
 }  // namespace alertpipe::core

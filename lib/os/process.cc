@@ -19,6 +19,19 @@ absl::Status CheckPid(pid_t pid) {
   return absl::InvalidArgumentError(absl::StrCat("a pid must be positive, was ", pid));
 }
 
+enum class ChildState { kNoChild, kRunning, kEnded };
+
+// Asks about child `pid` without reaping it and without blocking.
+absl::StatusOr<ChildState> LookAt(pid_t pid) {
+  if (absl::Status status = CheckPid(pid); !status.ok()) return status;
+  siginfo_t info = {};  // si_pid stays 0 while the child runs
+  while (calls().waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+    if (errno == ECHILD) return ChildState::kNoChild;
+    if (errno != EINTR) return ErrnoStatus(errno, absl::StrCat("waitid(", pid, ")"));
+  }
+  return info.si_pid == pid ? ChildState::kEnded : ChildState::kRunning;
+}
+
 }  // namespace
 
 absl::StatusOr<UniqueFd> OpenPidfd(pid_t pid) {
@@ -32,13 +45,27 @@ absl::StatusOr<UniqueFd> OpenPidfd(pid_t pid) {
 }
 
 absl::StatusOr<bool> HasExited(pid_t pid) {
-  if (absl::Status status = CheckPid(pid); !status.ok()) return status;
-  siginfo_t info = {};  // si_pid stays 0 while the child runs
-  while (calls().waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
-    if (errno == ECHILD) return true;
-    if (errno != EINTR) return ErrnoStatus(errno, absl::StrCat("waitid(", pid, ")"));
+  const absl::StatusOr<ChildState> state = LookAt(pid);
+  if (!state.ok()) return state.status();
+  return *state != ChildState::kRunning;
+}
+
+absl::StatusOr<bool> IsChild(pid_t pid) {
+  const absl::StatusOr<ChildState> state = LookAt(pid);
+  if (!state.ok()) return state.status();
+  return *state != ChildState::kNoChild;
+}
+
+ExitStatus DecodeWaitStatus(int wait_status) noexcept {
+  ExitStatus result;
+  result.known = WIFEXITED(wait_status) || WIFSIGNALED(wait_status);
+  if (WIFEXITED(wait_status)) {
+    result.code = WEXITSTATUS(wait_status);
+  } else if (WIFSIGNALED(wait_status)) {
+    result.signal = WTERMSIG(wait_status);
+    result.core_dumped = WCOREDUMP(wait_status);
   }
-  return info.si_pid == pid;
+  return result;
 }
 
 ExitStatus Reap(pid_t pid) noexcept {
@@ -49,15 +76,7 @@ ExitStatus Reap(pid_t pid) noexcept {
   do {
     reaped = calls().waitpid(pid, &status, WNOHANG);
   } while (reaped < 0 && errno == EINTR);
-  if (reaped != pid) return result;
-  result.known = true;
-  if (WIFEXITED(status)) {
-    result.code = WEXITSTATUS(status);
-  } else if (WIFSIGNALED(status)) {
-    result.signal = WTERMSIG(status);
-    result.core_dumped = WCOREDUMP(status);
-  }
-  return result;
+  return reaped == pid ? DecodeWaitStatus(status) : result;
 }
 
 ForkResult Fork(const sigset_t& block) noexcept {

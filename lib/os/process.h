@@ -39,6 +39,15 @@ struct ExitStatus {
 //   InvalidArgument    `pid` is not positive
 absl::StatusOr<bool> HasExited(pid_t pid);
 
+// Whether `pid` is a child of this process that has not been reaped, running or not. Does not
+// block.
+//   InvalidArgument    `pid` is not positive
+absl::StatusOr<bool> IsChild(pid_t pid);
+
+// What waitpid() has stored about a process that has ended. Unknown if it says that the process was
+// stopped or continued.
+ExitStatus DecodeWaitStatus(int wait_status) noexcept;
+
 // Reaps child `pid`, of which HasExited() has said true; never any other child, never blocks.
 // Unknown if somebody else was faster, if `pid` is not positive, or if the child is still running
 // (it then stays a child).

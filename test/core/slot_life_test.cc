@@ -110,6 +110,86 @@ TEST(SlotLife, AFailedForkAfterALifeReapsNothing) {
   for (const Taken& taken : Take(&life)) EXPECT_NE(taken.step, Step::kReap);
 }
 
+// ---- Forked by the program ----
+
+TEST(SlotLife, AReservedSlotWaitsForItsProcess) {
+  SlotLife life;
+  life.Reserve();
+  const RosterWord starting{1, 0, SlotState::kStarting};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishStarting, starting}}));
+  EXPECT_TRUE(life.reserved());
+  EXPECT_FALSE(life.idle());
+  EXPECT_FALSE(life.running());
+  EXPECT_FALSE(life.forked());
+  life.Forked(77);
+  const RosterWord up{1, 77, SlotState::kUp};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishUp, up}, {Step::kTellJoined, up}}));
+  EXPECT_TRUE(life.running());
+  EXPECT_TRUE(life.forked());
+  EXPECT_FALSE(life.reserved());
+}
+
+TEST(SlotLife, WhoReapedElsewhereIsNotReapedAgain) {
+  SlotLife life;
+  life.Reserve();
+  Take(&life);
+  life.Forked(77);
+  Take(&life);
+  EXPECT_TRUE(life.reaped_elsewhere());
+  life.Died();
+  const RosterWord down{1, 77, SlotState::kDown};
+  EXPECT_TRUE(Take(&life) ==
+              (std::vector<Taken>{
+                  {Step::kPublishDown, down}, {Step::kDrain, down}, {Step::kTellDied, down}}));
+  EXPECT_TRUE(life.idle());
+  EXPECT_TRUE(life.forked()) << "the dead one was a process";
+}
+
+TEST(SlotLife, AReservationGivenUpSpendsItsGeneration) {
+  SlotLife life;
+  StartUp(&life, 77);
+  life.Died();
+  Take(&life);
+  life.Reserve();
+  Take(&life);
+  life.ForkFailed();
+  const RosterWord down{2, 0, SlotState::kDown};
+  EXPECT_TRUE(Take(&life) ==
+              (std::vector<Taken>{
+                  {Step::kPublishDown, down}, {Step::kDrain, down}, {Step::kTellDied, down}}));
+  EXPECT_TRUE(life.idle());
+  EXPECT_FALSE(life.forked());
+  life.Reserve();
+  EXPECT_TRUE(life.word() == (RosterWord{3, 0, SlotState::kStarting}));
+}
+
+TEST(SlotLife, StartedAfterAReservationIsReapedHere) {
+  SlotLife life;
+  life.Reserve();
+  Take(&life);
+  life.ForkFailed();
+  Take(&life);
+  StartUp(&life, 78);
+  EXPECT_FALSE(life.reaped_elsewhere());
+  life.Died();
+  EXPECT_EQ(Take(&life).size(), 4u) << "down, reap, drain, tell";
+}
+
+TEST(SlotLifeDeathTest, AReservationIsDecidedOnce) {
+  SlotLife life;
+  life.Reserve();
+  EXPECT_DEATH(life.Forked(1), "out of turn") << "not announced yet";
+  Take(&life);
+  EXPECT_DEATH(life.Reserve(), "in use");
+  EXPECT_DEATH(life.Start(), "in use");
+  EXPECT_DEATH(life.Died(), "does not run");
+  EXPECT_DEATH(life.Done(), "without a step");
+  life.Forked(1);
+  EXPECT_DEATH(life.ForkFailed(), "out of turn");
+  Take(&life);
+  EXPECT_DEATH(life.Forked(1), "out of turn");
+}
+
 TEST(SlotLifeDeathTest, WrongInputsEndTheProgram) {
   SlotLife idle;
   EXPECT_DEATH(idle.Died(), "does not run");

@@ -88,6 +88,40 @@ TEST(HasExited, RepeatsAfterAnInterruptionAndTellsOtherErrors) {
   Reap(pid);
 }
 
+TEST(IsChild, UntilItIsReaped) {
+  const pid_t pid = SpawnSleeper();
+  EXPECT_TRUE(IsChild(pid).value());
+  ::kill(pid, SIGKILL);
+  AwaitDeath(pid);
+  EXPECT_TRUE(IsChild(pid).value()) << "dead, and not reaped yet";
+  EXPECT_TRUE(Reap(pid).known);
+  EXPECT_FALSE(IsChild(pid).value());
+  EXPECT_FALSE(IsChild(::getpid()).value());
+  EXPECT_FALSE(IsChild(::getppid()).value());
+  EXPECT_TRUE(absl::IsInvalidArgument(IsChild(0).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(IsChild(-1).status()));
+}
+
+TEST(DecodeWaitStatus, TellsEndsFromStops) {
+  const pid_t pid = SpawnSleeper();
+  int status = 0;
+  ::kill(pid, SIGSTOP);
+  ASSERT_EQ(::waitpid(pid, &status, WUNTRACED), pid);
+  EXPECT_FALSE(DecodeWaitStatus(status).known);
+  EXPECT_EQ(DecodeWaitStatus(status).code, 0);
+  EXPECT_EQ(DecodeWaitStatus(status).signal, 0);
+  ::kill(pid, SIGKILL);
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(DecodeWaitStatus(status).known);
+  EXPECT_EQ(DecodeWaitStatus(status).signal, SIGKILL);
+  EXPECT_EQ(DecodeWaitStatus(status).code, 0);
+  const pid_t coded = Spawn([] { return 9; });
+  ASSERT_EQ(::waitpid(coded, &status, 0), coded);
+  EXPECT_TRUE(DecodeWaitStatus(status).known);
+  EXPECT_EQ(DecodeWaitStatus(status).code, 9);
+  EXPECT_EQ(DecodeWaitStatus(status).signal, 0);
+}
+
 TEST(Reap, GivesTheExitCode) {
   const pid_t pid = Spawn([] { return 42; });
   AwaitDeath(pid);

@@ -67,13 +67,20 @@ void ForEachPipe(const std::function<void(int fd, std::uint64_t inode)>& look) {
   }
 }
 
-// What every worker does first.
-void BeginWorker(Board* board, const std::set<std::uint64_t>& pipes, const Slot& slot) {
-  alarm(static_cast<unsigned>(2 * LivenessLimitSeconds()));
+void LimitLife() { alarm(static_cast<unsigned>(2 * LivenessLimitSeconds())); }
+
+// For a process that has given up what is not its own.
+void NoteInbox(Board* board, const std::set<std::uint64_t>& pipes, int slot) {
   ForEachPipe([&](int fd, std::uint64_t inode) {
     if (pipes.count(inode) != 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
-      board->inbox[slot.number()] = inode;
+      board->inbox[slot] = inode;
   });
+}
+
+// What every Spawned worker does first.
+void BeginWorker(Board* board, const std::set<std::uint64_t>& pipes, const Slot& slot) {
+  LimitLife();
+  NoteInbox(board, pipes, slot.number());
 }
 
 // False when the family ended before the worker was woken.
@@ -416,7 +423,57 @@ void Family::WaitForEnd() {
   sigwait(&terminate, &signal);
 }
 
+pid_t Family::Fork(absl::StatusOr<Slot>* slot, const Member::Body& body) {
+  if (!slot->ok()) {
+    ADD_FAILURE() << "Reserve: " << slot->status();
+    unexpected_ = true;
+    return -1;
+  }
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid != 0) return pid;
+  LimitLife();
+  Board* board = &*board_;
+  const Member::Body noting = [&](Member& me) {
+    NoteInbox(board, pipes_, me.slot());
+    body(me);
+  };
+  const int code = Member::Live(board, *std::move(*slot), noting, {});
+  std::fflush(nullptr);
+  _exit(code);
+}
+
+Peer Family::ForkWorker(const Member::Body& body) {
+  absl::StatusOr<Slot> slot = master->Reserve();
+  const pid_t pid = Fork(&slot, body);
+  if (pid < 0) return Peer();
+  const absl::StatusOr<Peer> own = master->Confirm(slot->number(), pid);
+  EXPECT_TRUE(own.ok()) << own.status();
+  if (!own.ok()) return Peer();
+  Adopt(*own);
+  return *own;
+}
+
+void Family::Adopt(Peer own) {
+  live[own.slot] = own;
+  own_.insert(own.pid);
+}
+
+void Family::ReapOwn() {
+  const std::set<pid_t> own = own_;
+  for (const pid_t pid : own) {
+    int status = 0;
+    const pid_t reaped = waitpid(pid, &status, WNOHANG);
+    EXPECT_GE(reaped, 0) << "somebody else has reaped " << pid;
+    if (reaped == 0) continue;
+    own_.erase(pid);
+    const absl::StatusOr<WorkerExit> exit = master->ReportExit(pid, status);
+    EXPECT_TRUE(exit.ok()) << exit.status();
+  }
+}
+
 void Family::Turn() {
+  if (master != nullptr) ReapOwn();
   if (!attached_ || master == nullptr) {
     if (master != nullptr) {
       EXPECT_TRUE(master->Service().ok());

@@ -238,6 +238,15 @@ class Family {
   int Live(Slot slot, const Member::Body& body, AttachOptions options = {});
   static void WaitForEnd();
 
+  // Forks as a program of its own would: the child attaches with `slot` and runs `body` as a
+  // Spawned worker does; nothing is confirmed. And all of it: reserved, forked, confirmed, adopted.
+  pid_t Fork(absl::StatusOr<Slot>* slot, const Member::Body& body);
+  Peer ForkWorker(const Member::Body& body);
+  // From now on the Family reaps that worker when it has ended, and reports its exit.
+  void Adopt(Peer own);
+  // No more: the test reaps it.
+  void Release(Peer own) { own_.erase(own.pid); }
+
   // Turns the loop, or calls Service, until `done`. False at the limit, and as soon as anything is
   // wrong.
   bool Until(const std::function<bool()>& done);
@@ -278,6 +287,7 @@ class Family {
  private:
   Peer Started(const absl::StatusOr<Peer>& started, bool deaf);
   void Turn();
+  void ReapOwn();
   bool Trouble() const;
   void NoteExit(const WorkerExit& exit);
   void EndWorkers();
@@ -289,6 +299,7 @@ class Family {
   std::map<pid_t, int> expected_signal_;
   std::map<pid_t, int> expected_code_;
   std::set<int> deaf_;
+  std::set<pid_t> own_;  // forked by the test, reaped here
   std::function<void(const WorkerExit&)> on_exit_;
   uv_loop_t loop_;
   uv_timer_t tick_;
