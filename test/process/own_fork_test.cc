@@ -1010,6 +1010,41 @@ TEST(OwnForkChild, MayAttachAfterTheMastersDeath) {
 
 // ---- Both kinds in one family -------------------------------------------------------------------
 
+// Of the master and of another worker, to a reserved slot and to a confirmed worker.
+TEST(OwnForkMixed, RequestsEndWithTheirReceiver) {
+  Shared<Seen> seen;
+  Family family(FamilyOf(2));
+  const auto died = [&](Response& response) {
+    ++(response.outcome() == ResponseOutcome::kPeerDied ? seen->step : seen->alerts[0]);
+  };
+  family.Spawn([&](Member& me) {
+    me->Receive("go", [&](Alert&) {
+      me.Check(me->Request(To::Slot(2), "never", "", absl::InfiniteDuration(), died).ok(), "sent");
+      ++seen->go;
+    });
+    me.Run();
+  });
+  ASSERT_TRUE(family.Ready());
+  const auto request = [&](std::uint64_t time) {
+    EXPECT_TRUE(family->Request(To::Slot(2), "never", "", absl::InfiniteDuration(), died).ok());
+    EXPECT_TRUE(family->Send(To::Slot(1), "go").ok());
+    return family.Until([&] { return seen->go == time; });
+  };
+  const absl::StatusOr<Slot> slot = family->Reserve();
+  ASSERT_TRUE(slot.ok());
+  ASSERT_TRUE(request(1));
+  ASSERT_TRUE(family->Cancel(2).ok());
+  ASSERT_TRUE(family.Until([&] { return seen->step == 2; })) << seen->step;
+  const Peer own = family.ForkWorker([](Member& me) {
+    me->Receive("never", [](Alert&) { pause(); });
+    me.Run();
+  });
+  ASSERT_TRUE(request(2));
+  ASSERT_TRUE(family.KillAndReap(own));
+  ASSERT_TRUE(family.Until([&] { return seen->step == 4; })) << seen->step;
+  EXPECT_EQ(seen->alerts[0], 0u) << "ended in another way";
+}
+
 TEST(OwnForkMixed, EverybodyTalksToEverybody) {
   Shared<Seen> seen;
   Family family(FamilyOf(6));
