@@ -107,9 +107,10 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
   //     ...
   //     _exit(0);
   //   }
-  //   if (pid > 0) master->Confirm(slot->number(), pid);   // else ~Slot takes the slot back
+  //   // Refused if the fork has failed; the Slot's destructor then takes the slot back.
+  //   auto worker = master->Confirm(slot->number(), pid);
   //   ...
-  //   master->ReportExit(pid, wait_status);                 // after waitpid
+  //   auto exit = master->ReportExit(pid, wait_status);  // after waitpid
   //
   // Such workers are the program's: the library neither reaps them nor looks at whether they live,
   // and starts no successors. In all else they are workers like those of Spawn, and both kinds can

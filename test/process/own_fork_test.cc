@@ -692,6 +692,7 @@ TEST(OwnForkRefusal, AttachInTheProcessThatReserved) {
   EXPECT_TRUE(Says(Worker::Attach(*std::move(slot), &loop).status(),
                    StatusCode::kFailedPrecondition, {"slot 1", "reserved by this process"}));
   EXPECT_EQ(family->Workers().size(), 0u) << "used up: cancelled";
+  // NOLINTNEXTLINE(bugprone-use-after-move): what is checked
   EXPECT_TRUE(Says(Worker::Attach(*std::move(slot), &loop).status(),
                    StatusCode::kFailedPrecondition, {"moved from"}));
   EXPECT_EQ(uv_loop_close(&loop), 0);
