@@ -18,7 +18,7 @@ namespace {
 
 using Kind = Event::Kind;
 
-std::unique_ptr<SimulatedFamily> Workers(std::uint32_t count, std::size_t capacity = 65536) {
+std::unique_ptr<SimulatedFamily> Workers(std::uint32_t count, std::size_t capacity = SuiteCapacity()) {
   FamilySettings settings = GenerousSettings(count + 1);
   settings.pipe_capacity = capacity;
   return SimulatedFamily::WithWorkers(settings);

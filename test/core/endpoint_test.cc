@@ -42,6 +42,16 @@ std::unique_ptr<SimulatedFamily> Workers(std::uint32_t count) {
   return SimulatedFamily::WithWorkers(GenerousSettings(count + 1));
 }
 
+// For tests in which several packets have to fit into a pipe.
+FamilySettings RoomySettings(std::uint32_t slots) {
+  FamilySettings settings = GenerousSettings(slots);
+  settings.pipe_capacity = 65536;
+  return settings;
+}
+std::unique_ptr<SimulatedFamily> RoomyWorkers(std::uint32_t count) {
+  return SimulatedFamily::WithWorkers(RoomySettings(count + 1));
+}
+
 // ---- Writing within the call, and sharing packets
 
 TEST(Turn, TheFirstAlertIsWrittenWithinTheCall) {
@@ -74,7 +84,7 @@ TEST(Turn, LaterOnesShareAPacketAtItsEnd) {
 }
 
 TEST(Turn, AFullPacketLeavesBeforeTheEnd) {
-  const auto family = Workers(2);
+  const auto family = RoomyWorkers(2);
   const std::string data = MakeData(1500);
   std::vector<Outcome> outcomes;
   outcomes.reserve(5);
@@ -103,7 +113,7 @@ TEST(Turn, ReceiversDoNotShareTheirTurn) {
 }
 
 TEST(Turn, LargeAlertsLeaveWithinTheCallWhenThePipeHasRoom) {
-  const auto family = Workers(2);
+  const auto family = RoomyWorkers(2);
   const std::string data = MakeData(40000);
   EXPECT_EQ(family->Send(1, To::Slot(2), "lent", data).outcome(), Outcome::kWritten);
   family->ReadAll(2);
@@ -181,7 +191,7 @@ TEST(Order, AStoppedReceiverDelaysNobodyElse) {
 
 TEST(Order, RunsAreOnlyUsedWhereTheKernelAllowsThem) {
   for (const std::uint32_t runs : {0u, 1u}) {
-    FamilySettings settings = GenerousSettings(3);
+    FamilySettings settings = RoomySettings(3);
     settings.runs = runs;
     const auto family = SimulatedFamily::WithWorkers(settings);
     const Stats before = family->stats(1);
@@ -563,7 +573,7 @@ TEST(Blocked, NothingIsTriedUntilThePipeIsWritable) {
 }
 
 TEST(Blocked, WhatWaitedForTheEndOfTheTurnIsNotTriedEither) {
-  const auto family = Workers(2);
+  const auto family = RoomyWorkers(2);
   family->Send(1, To::Slot(2), "a");
   family->Send(1, To::Slot(2), "b");  // waits for the end of the turn
   family->pipe(2).refusals = 1;
@@ -577,7 +587,7 @@ TEST(Blocked, WhatWaitedForTheEndOfTheTurnIsNotTriedEither) {
 }
 
 TEST(Stats, CountWhatHappened) {
-  const auto family = Workers(2);
+  const auto family = RoomyWorkers(2);
   const Stats before = family->stats(1);
   family->Send(1, To::Slot(2), "name", "data");
   family->Send(1, To::Slot(2), "name", MakeData(10000));

@@ -6,6 +6,7 @@
 
 #include <alertpipe/limits.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -14,11 +15,17 @@
 
 namespace alertpipe::core {
 
+// The suite has to be right at every capacity: ALERTPIPE_TEST_CAPACITY says which.
+inline std::size_t SuiteCapacity() {
+  const char* text = std::getenv("ALERTPIPE_TEST_CAPACITY");
+  return text == nullptr ? 65536 : std::strtoull(text, nullptr, 10);
+}
+
 inline FamilySettings GenerousSettings(std::uint32_t slots) {
   FamilySettings settings;
   settings.slots = slots;
   settings.runs = 1;
-  settings.pipe_capacity = 65536;
+  settings.pipe_capacity = SuiteCapacity();
   settings.alert_bytes_max = kDataBytesMax;
   settings.reassembly_bytes_max = std::uint64_t{1} << 30;
   settings.queued_bytes_per_peer_max = 4194304;

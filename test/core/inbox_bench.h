@@ -42,11 +42,7 @@ struct Seen {
 
 class InboxBench {
  public:
-  static FamilySettings Settings() {
-    FamilySettings settings = GenerousSettings(7);
-    settings.pipe_capacity = 65536;
-    return settings;
-  }
+  static FamilySettings Settings() { return GenerousSettings(7); }
 
   explicit InboxBench(const FamilySettings& settings = Settings())
       : roster(settings), page_(std::make_unique<CounterPage>()), meter_(page_.get()) {

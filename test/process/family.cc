@@ -235,6 +235,12 @@ std::uint64_t ProcessBytes(pid_t pid, const char* file, const char* key) {
 MasterOptions FamilyOf(int workers, std::size_t pipe_capacity) {
   MasterOptions options;
   options.workers_max = workers;
+  options.pipe_capacity = EnvironmentOr("ALERTPIPE_TEST_CAPACITY", pipe_capacity);
+  return options;
+}
+
+MasterOptions TightFamilyOf(int workers, std::size_t pipe_capacity) {
+  MasterOptions options = FamilyOf(workers);
   options.pipe_capacity = pipe_capacity;
   return options;
 }

@@ -137,8 +137,11 @@ constexpr bool Sanitized() {
 #endif
 }
 
-// Settings of a family of `workers` slots.
+// Settings of a family of `workers` slots. The whole suite has to be right at every capacity:
+// ALERTPIPE_TEST_CAPACITY, in bytes, takes the place of `pipe_capacity`.
 MasterOptions FamilyOf(int workers, std::size_t pipe_capacity = 65536);
+// The same for a test that has to fill a pipe with few bytes: its capacity is what it says.
+MasterOptions TightFamilyOf(int workers, std::size_t pipe_capacity = 4096);
 
 // ---- A worker -----------------------------------------------------------------------------------
 

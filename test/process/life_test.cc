@@ -373,7 +373,7 @@ TEST(Roll, NoticesForAStoppedWorkerMerge) {
 // ---- Alerts and deaths --------------------------------------------------------------------------
 
 TEST(Death, QueuedAlertsComeBackWithNameAndData) {
-  Family family(FamilyOf(1, 4096));
+  Family family(TightFamilyOf(1));
   const Peer deaf = family.SpawnDeaf([](Member&) {});
   std::vector<std::uint64_t> back;
   family->OnUndelivered([&](const Undelivered& undelivered) {
@@ -406,7 +406,7 @@ TEST(Death, QueuedAlertsComeBackWithNameAndData) {
 }
 
 TEST(Death, OfAReceiverFreesWhatWasHandedOver) {
-  Family family(FamilyOf(1, 4096));
+  Family family(TightFamilyOf(1));
   const Peer deaf = family.SpawnDeaf([](Member&) {});
   int freed = 0;
   std::string data = Pattern(1000000, 1);
@@ -438,7 +438,7 @@ TEST(Death, IdleWorkerIsNoticedAndTheOthersGoOn) {
 
 TEST(Death, FullPipeOfADeadWorkerIsEmptyForItsSuccessor) {
   Shared<Heard> heard;
-  Family family(FamilyOf(2, 8192));
+  Family family(TightFamilyOf(2, 8192));
   const Peer deaf = family.SpawnDeaf(Listener(&*heard));
   family.Spawn([&](Member& me) {
     me->Receive("fill", [&](Alert&) {
@@ -965,7 +965,7 @@ TEST(MasterGone, EvenWhenAGrandchildHoldsItsDescriptors) {
 TEST(MasterGone, WhatIsQueuedForADeadPeerComesBack) {
   Shared<Orphans> orphans;
   Household house([&] {
-    Family family(FamilyOf(2, 4096));
+    Family family(TightFamilyOf(2));
     family.Spawn([&](Member& me) {
       me->OnMasterGone([&] { ++orphans->gone[1]; });
       me->OnUndelivered([&](const Undelivered& undelivered) {

@@ -482,7 +482,7 @@ TEST(EndInHandler, DestroyInHooks) {
 }
 
 TEST(Destroy, ReportsWhatWasQueued) {
-  Family family(FamilyOf(1, 4096));
+  Family family(TightFamilyOf(1));
   family.SpawnDeaf([](Member&) {});
   std::vector<std::uint64_t> back;
   family->OnUndelivered([&](const Undelivered& undelivered) {

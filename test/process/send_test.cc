@@ -428,7 +428,7 @@ TEST(SendLimit, EverySizeAroundAPacketArrivesWhole) {
 constexpr std::uint64_t kPeerCap = 100000;
 
 MasterOptions Capped(int workers) {
-  MasterOptions options = FamilyOf(workers, 4096);
+  MasterOptions options = TightFamilyOf(workers);
   options.queued_bytes_per_peer_max = kPeerCap;
   options.queued_bytes_max = 150000;
   return options;
@@ -523,7 +523,7 @@ TEST(SendCap, OneHandedOverAlertMayBeLargerThanAnEmptyQueue) {
 
 TEST(SendCap, BroadcastHoldsItsDataOnceAndFreesItOnce) {
   Shared<Heard> heard;
-  MasterOptions options = FamilyOf(3, 4096);
+  MasterOptions options = TightFamilyOf(3);
   options.queued_bytes_max = 1500000;
   Family family(options);
   std::vector<Peer> deaf;
@@ -793,7 +793,7 @@ TEST(SendAfterClose, EverythingIsRefused) {
 
 TEST(SendAfterClose, WhatIsQueuedIsStillWritten) {
   Shared<Heard> heard;
-  Family family(FamilyOf(2, 4096));
+  Family family(TightFamilyOf(2));
   const Peer deaf = family.SpawnDeaf(InOrder(&*heard));
   family.Spawn([&](Member& me) {
     for (std::uint64_t number = 1; number <= 100; ++number) {
@@ -816,7 +816,7 @@ TEST(SendAfterClose, WhatIsQueuedIsStillWritten) {
 
 TEST(SendAfterClose, AtTheDeadlineTheRestIsReported) {
   Shared<Heard> heard;
-  Family family(FamilyOf(1, 4096));
+  Family family(TightFamilyOf(1));
   family.SpawnDeaf(Listener(&*heard));
   std::uint64_t back = 0;
   std::uint64_t last_id = 0;
