@@ -27,6 +27,17 @@ absl::Status OutOfRange(const char* option, std::uint64_t low, std::uint64_t hig
       absl::StrCat("MasterOptions::", option, " must be ", low, " to ", high, ", was ", value));
 }
 
+// A queue that cannot hold one packet.
+absl::Status TooSmall(const char* option, std::uint64_t value) {
+  return absl::InvalidArgumentError(absl::StrCat("MasterOptions::", option, " must be at least ",
+                                                 core::kPacketBytesMax, ", was ", value));
+}
+
+// The status of a system call, with what it was made for in front.
+absl::Status About(absl::string_view what, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
+}
+
 absl::Status CheckOptions(const MasterOptions& options) {
   if (options.workers_max < 1 || options.workers_max > kWorkersMax) {
     return OutOfRange("workers_max", 1, kWorkersMax, absl::StrCat(options.workers_max));
@@ -45,12 +56,11 @@ absl::Status CheckOptions(const MasterOptions& options) {
         absl::StrCat("MasterOptions::reassembly_bytes_max must be at least alert_bytes_max (",
                      options.alert_bytes_max, "), was ", options.reassembly_bytes_max));
   }
-  if (options.queued_bytes_per_peer_max < core::kPacketBytesMax ||
-      options.queued_bytes_max < core::kPacketBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "MasterOptions::queued_bytes_per_peer_max and queued_bytes_max must be at least ",
-        core::kPacketBytesMax, ", were ", options.queued_bytes_per_peer_max, " and ",
-        options.queued_bytes_max));
+  if (options.queued_bytes_per_peer_max < core::kPacketBytesMax) {
+    return TooSmall("queued_bytes_per_peer_max", options.queued_bytes_per_peer_max);
+  }
+  if (options.queued_bytes_max < core::kPacketBytesMax) {
+    return TooSmall("queued_bytes_max", options.queued_bytes_max);
   }
   return absl::OkStatus();
 }
@@ -67,13 +77,13 @@ absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& opti
       !status.ok()) {
     return status;
   }
-  if (os::PacketBytesMax() < core::kPacketBytesMax) {
-    return absl::UnimplementedError(
-        absl::StrCat("this system writes at most ", os::PacketBytesMax(),
-                     " bytes to a pipe in one piece; packets need ", core::kPacketBytesMax));
+  if (const std::size_t most = os::PacketBytesMax(); most < core::kPacketBytesMax) {
+    return absl::UnimplementedError(absl::StrCat("this system writes at most ", most,
+                                                 " bytes to a pipe in one piece; packets need ",
+                                                 core::kPacketBytesMax));
   }
   absl::StatusOr<os::Kernel> kernel = os::ProbeKernel();
-  if (!kernel.ok()) return kernel.status();
+  if (!kernel.ok()) return About("measuring what the kernel can do", kernel.status());
   absl::StatusOr<os::SealedRegion> roster =
       os::SealedRegion::Create("alertpipe-roster", core::RosterMemory::Bytes(slots));
   if (!roster.ok()) return roster.status();
@@ -88,7 +98,7 @@ absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& opti
   std::size_t capacity_max = 0;
   for (std::uint32_t slot = 0; slot < slots; ++slot) {
     absl::StatusOr<os::Pipe> pipe = os::CreatePipe(options.pipe_capacity);
-    if (!pipe.ok()) return pipe.status();
+    if (!pipe.ok()) return About(absl::StrCat("pipe of slot ", slot), pipe.status());
     family->capacity_min_ =
         slot == 0 ? pipe->capacity : std::min(family->capacity_min_, pipe->capacity);
     capacity_max = std::max(capacity_max, pipe->capacity);

@@ -274,6 +274,7 @@ bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
 
 bool Inbox::TakePart(const Record& record, Stream* stream, Arrival* arrival) {
   const bool last = record.kind == RecordKind::kLast;
+  if (!record.name.empty()) return DamagedRecord(arrival);  // the first part has named it
   if (stream->collecting == Collecting::kNothing) {
     // The rest of an alert whose beginning went with lost framing is no new damage.
     return stream->suspect ? false : DamagedRecord(arrival);

@@ -2,7 +2,7 @@
 //
 // The ten defects of ngx.ipc, the predecessor of this library. Each is impossible here, and has a
 // case of its own that would show it: on real processes, with what a hostile or broken relative
-// could write put raw into a worker's pipe. This file alone builds packets by hand (core/packet.h).
+// could write put raw into a worker's pipe (forger.h).
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -16,61 +16,13 @@
 
 #include "core/packet.h"
 #include "family.h"
+#include "forger.h"
 
 namespace alertpipe::process {
 namespace {
 
 using absl::StatusCode;
-using core::Record;
 using core::RecordKind;
-
-// ---- Packets by hand ----------------------------------------------------------------------------
-
-// What a relative could write that claims to be `source`. It does not have to keep the order of the
-// sequence numbers, but does, so that nothing else is wrong with its packets.
-class Forger {
- public:
-  Forger(const Peer& source, std::uint32_t destination_generation) {
-    header_.source_slot = static_cast<std::uint16_t>(source.slot);
-    header_.source_generation = source.generation;
-    header_.source_pid = static_cast<std::uint32_t>(source.pid);
-    header_.destination_generation = destination_generation;
-    header_.sequence = 1;
-  }
-
-  std::string Packet(const Record& record) {
-    const std::size_t body =
-        core::RecordSize(record.kind, record.flags, record.name.size(), record.data.size());
-    header_.bytes = static_cast<std::uint16_t>(core::kHeaderBytes + body);
-    std::string packet(header_.bytes, '\0');
-    core::EncodeHeader(header_, packet.data());
-    core::EncodeRecord(record, packet.data() + core::kHeaderBytes);
-    if (record.starts_alert()) ++header_.sequence;
-    return packet;
-  }
-  std::string Whole(std::string_view name, std::string_view data) {
-    return Packet(Make(RecordKind::kWhole, name, data, 0));
-  }
-  std::string First(std::string_view name, std::string_view data, std::uint32_t total) {
-    return Packet(Make(RecordKind::kFirst, name, data, total));
-  }
-  std::string Part(RecordKind kind, std::string_view data, std::string_view name = {}) {
-    return Packet(Make(kind, name, data, 0));
-  }
-
- private:
-  static Record Make(RecordKind kind, std::string_view name, std::string_view data,
-                     std::uint32_t total) {
-    Record record;
-    record.kind = kind;
-    record.name = name;
-    record.data = data;
-    record.total_bytes = total;
-    return record;
-  }
-
-  core::PacketHeader header_;
-};
 
 // What the attacked worker heard and counted.
 struct Victim {
