@@ -68,6 +68,7 @@ struct Victim {
   Count seen;
   Count streamed;
   Count hooks;
+  Count left;
   Count bytes;
   Count packets;
   Count records;
@@ -86,6 +87,7 @@ class Siege {
     claimed = family.Spawn([](Member&) {});
     family.Spawn([this](Member& me) { LiveAsStreamer(me); });
     EXPECT_TRUE(family.Ready());
+    SendGood("the start");  // what the master had to tell has been read when it arrives
   }
 
   void Launch(const Attack& attack) {
@@ -96,13 +98,16 @@ class Siege {
     expected_ += attack.cost;
     ASSERT_TRUE(family.Until([&] { return victim->counts() == expected_; }))
         << attack.what << ": counted " << victim->counts() << ", expected " << expected_;
-    ASSERT_TRUE(family->Send(To::Slot(1), "good").ok());
-    ++good_;
-    ASSERT_TRUE(family.Until([&] { return victim->good == good_; })) << "after " << attack.what;
-    if (!streaming_) return;
+    SendGood(attack.what);
+    if (!streaming_ || HasFailed()) return;
     const std::uint64_t streamed = victim->streamed;
     ASSERT_TRUE(family.Until([&] { return victim->streamed >= streamed + 2; }))
         << "after " << attack.what;
+  }
+  void SendGood(const std::string& after) {
+    ASSERT_TRUE(family->Send(To::Slot(1), "good").ok());
+    ++good_;
+    ASSERT_TRUE(family.Until([&] { return victim->good == good_; })) << "after " << after;
   }
   static bool HasFailed() { return ::testing::Test::HasFailure(); }
 
@@ -116,6 +121,7 @@ class Siege {
   void LiveAsVictim(Member& me) const {
     Victim* counts = &*victim;
     me->OnDamage([counts](const Damage&) { ++counts->hooks; });
+    me->OnLeft([counts](const Peer&) { ++counts->left; });
     me->Receive("good", [counts](Alert&) { ++counts->good; });
     me->Receive("seen", [counts](Alert&) { ++counts->seen; });
     me->Receive("forged", [&me](Alert&) { me.Check(false, "a forged alert was delivered"); });
@@ -267,6 +273,8 @@ TEST(Malformed, EveryWrongHeaderFieldIsCountedAndHarmsNoOtherSender) {
   if (Siege::HasFailed()) return;
 
   ASSERT_TRUE(siege.family.KillAndReap(siege.claimed));
+  ASSERT_TRUE(siege.family.Until([&] { return siege.victim->left == 1; })) << "what comes earlier "
+                                                                              "is its last words";
   sequence = 4;
   siege.Launch(wrong("a dead worker", packet([](Header&) {}, "forged")));
   siege.family.Respawn(2);
@@ -415,6 +423,15 @@ TEST(Malformed, HundredThousandHeadersThatClaimFourGibHoldNextToNothing) {
 // ---- O_NONBLOCK ---------------------------------------------------------------------------------
 
 void ClearNonBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK); }
+// Both ends of all pipes, as a relative does that was forked from the master or by a worker: the
+// flag is the same for all who share the description.
+void ClearNonBlocking(Family& family, int workers) {
+  for (int slot = 1; slot <= workers; ++slot) {
+    ASSERT_TRUE(family.Until([&] { return family.inbox(slot) != 0; }));
+    ClearNonBlocking(DescriptorOf(family.inbox(slot), O_WRONLY));
+    ClearNonBlocking(DescriptorOf(family.inbox(slot), O_RDONLY));
+  }
+}
 bool IsNonBlocking(int fd) { return (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
 
 struct Talk {
@@ -425,7 +442,10 @@ struct Talk {
 
 // Worker 2 has to write into the full pipe of worker 1, worker 3 waits on an empty one. Neither may
 // ever stand still.
-void TalkWithoutNonBlocking(bool clear_what_workers_share) {
+TEST(NonBlocking, ClearedByARelativeBlocksNobody) {
+  const absl::StatusOr<os::Kernel> kernel = os::ProbeKernel();
+  ASSERT_TRUE(kernel.ok());
+  if (!kernel->nowait) GTEST_SKIP() << "this kernel has no RWF_NOWAIT for pipes";
   Shared<Talk> talk;
   Family family(FamilyOf(3, 8192));
   const Peer deaf = family.SpawnDeaf([&](Member& me) {
@@ -445,6 +465,7 @@ void TalkWithoutNonBlocking(bool clear_what_workers_share) {
       });
       me->Receive("ping", [&](Alert& alert) {
         ++talk->alerts[me.slot()];
+        if (me.slot() == 2) pump.Go();  // tries the full pipe again
         alert.Reply("pong");
       });
       me.Every(1, [&] { ++talk->ticks[me.slot()]; });
@@ -452,21 +473,15 @@ void TalkWithoutNonBlocking(bool clear_what_workers_share) {
     });
   }
   ASSERT_TRUE(family.Ready());
-  // What a relative does that was forked from the master, or that a worker has forked: the flag is
-  // the same for all who share the description.
-  if (clear_what_workers_share) {
-    for (int slot = 1; slot <= 3; ++slot) {
-      ClearNonBlocking(DescriptorOf(family.inbox(slot), O_WRONLY));
-      ClearNonBlocking(DescriptorOf(family.inbox(slot), O_RDONLY));
-    }
-    ASSERT_FALSE(IsNonBlocking(DescriptorOf(family.inbox(1), O_WRONLY)));
-  }
+  ClearNonBlocking(family, 3);
+  ASSERT_FALSE(IsNonBlocking(DescriptorOf(family.inbox(1), O_WRONLY)));
   std::uint64_t pongs = 0;
   family->Receive("pong", [&](Alert&) { ++pongs; });
   ASSERT_TRUE(family->Send(To::Slot(2), "go").ok());
   ASSERT_TRUE(family.Until([&] { return talk->refused > 0; })) << "the pipe and the queue are full";
   for (std::uint64_t round = 1; round <= 50; ++round) {
     for (int slot = 2; slot <= 3; ++slot) {
+      ClearNonBlocking(family, 3);  // libuv sets it where it starts to poll
       const std::uint64_t ticks = talk->ticks[slot];
       ASSERT_TRUE(family->Send(To::Slot(slot), "ping").ok());
       ASSERT_TRUE(family.Until([&] {
@@ -478,13 +493,6 @@ void TalkWithoutNonBlocking(bool clear_what_workers_share) {
   ASSERT_TRUE(family.Until([&] { return pongs == 100; })) << pongs;
   family.Wake(deaf);
   ASSERT_TRUE(family.Until([&] { return talk->alerts[1] == 3000; })) << talk->alerts[1];
-}
-
-TEST(NonBlocking, ClearedByARelativeBlocksNobody) {
-  const absl::StatusOr<os::Kernel> kernel = os::ProbeKernel();
-  ASSERT_TRUE(kernel.ok());
-  if (!kernel->nowait) GTEST_SKIP() << "this kernel has no RWF_NOWAIT for pipes";
-  TalkWithoutNonBlocking(true);
 }
 
 // An older kernel: RWF_NOWAIT is not known, and workers have descriptions of their own.
@@ -514,10 +522,7 @@ TEST(NonBlocking, ClearedByARelativeBlocksNoWorkerOfAnOlderKernel) {
     me.Run();
   });
   ASSERT_TRUE(family.Ready());
-  for (int slot = 1; slot <= 2; ++slot) {
-    ClearNonBlocking(DescriptorOf(family.inbox(slot), O_WRONLY));
-    ClearNonBlocking(DescriptorOf(family.inbox(slot), O_RDONLY));
-  }
+  ClearNonBlocking(family, 2);
   ASSERT_TRUE(family->Send(To::Slot(2), "fill").ok());
   ASSERT_TRUE(family.Until([&] { return talk->refused == 1; })) << "it stands in a write";
   for (std::uint64_t round = 1; round <= 50; ++round) {
@@ -560,11 +565,13 @@ TEST(PipeSize, ChangedByARelativeInFullFlightCostsNothing) {
   ASSERT_TRUE(family.Ready());
   std::uint64_t shrunk = 0;
   std::uint64_t enlarged = 0;
+  bool denied = false;  // to an ordinary user past the page limit
   const auto resize = [&] {
     for (int slot = 1; slot <= 2; ++slot) {
       const int fd = DescriptorOf(family.inbox(slot), O_WRONLY);
       shrunk += fcntl(fd, F_SETPIPE_SZ, 4096) == 4096;
       enlarged += fcntl(fd, F_SETPIPE_SZ, 8192 << ((shrunk + enlarged) % 6)) > 4096;
+      denied = denied || errno == EPERM;
     }
   };
   for (int slot = 1; slot <= 2; ++slot) ASSERT_TRUE(family->Send(To::Slot(slot), "go").ok());
@@ -574,7 +581,7 @@ TEST(PipeSize, ChangedByARelativeInFullFlightCostsNothing) {
   })) << talk->alerts[1]
       << ' ' << talk->alerts[2];
   EXPECT_GT(shrunk, 0u);
-  EXPECT_GT(enlarged, 0u);
+  EXPECT_TRUE(enlarged > 0 || denied);
 }
 
 TEST(PipeSize, ShrunkToOnePageIsEnough) {
