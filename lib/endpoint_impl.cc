@@ -146,6 +146,12 @@ absl::Status EndpointImpl::CheckHandlerName(std::string_view name) {
 
 // ---- Sending ----
 
+absl::Status EndpointImpl::Refused(absl::Status status, std::size_t bytes, bool full) {
+  // In a process that was forked from here the counters are this one's, or not mapped at all.
+  if (guard_.InOwner()) core_.CountRefused(status, bytes, full);
+  return status;
+}
+
 SendResult EndpointImpl::Send(const To& to, std::string_view name, std::string_view data,
                               Buffer* owned) {
   return SendContent(to, core::Content{name, data}, owned, nullptr);
@@ -153,15 +159,14 @@ SendResult EndpointImpl::Send(const To& to, std::string_view name, std::string_v
 
 SendResult EndpointImpl::SendContent(const To& to, core::Content content, Buffer* owned,
                                      RequestTerms* request) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  const std::size_t bytes =
+      content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
+  if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
   Payload payload;
   core::Target target;
   absl::Status status = PrepareContent(&content, owned, &payload);
   if (status.ok()) status = core_.Resolve(to, &target);
-  if (!status.ok()) {
-    core_.CountRefused();
-    return status;
-  }
+  if (!status.ok()) return Refused(std::move(status), bytes);
   SendResult result = request == nullptr ? Deliver(target, content, &payload, true)
                                          : DeliverRequest(target, content, &payload, true, request);
   SettleLent(target.slot, &payload, false);
@@ -183,12 +188,12 @@ BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view 
 
 BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* owned, Scope scope,
                                                const MakeTerms* make_terms) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  const std::size_t bytes =
+      content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
+  if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
   Payload payload;
-  if (absl::Status status = PrepareContent(&content, owned, &payload); !status.ok()) {
-    core_.CountRefused();
-    return status;
-  }
+  if (absl::Status status = PrepareContent(&content, owned, &payload); !status.ok())
+    return Refused(std::move(status), bytes);
   std::vector<core::Target> targets;
   core_.Select(scope, &targets);
   BroadcastResult result;
@@ -227,10 +232,9 @@ SendResult EndpointImpl::Deliver(const core::Target& target, const core::Content
     FlushSlot(slot, false);
     admission = core_.Accept(target, content, held, payload->owned, first_charge);
   }
-  if (!admission.status.ok()) {
-    core_.CountRefused();
-    return std::move(admission.status);
-  }
+  if (!admission.status.ok())
+    return Refused(std::move(admission.status), content.name.size() + content.data.size(),
+                   admission.full);
   const std::uint64_t failures = core_.failures(slot);
   if (admission.write_now) FlushSlot(slot, !admission.idle);
   const bool written = core_.AllWritten(slot) && core_.failures(slot) == failures;
@@ -264,7 +268,7 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
     }
     if (result.error != 0) {
       // EAGAIN: the pipe is full. Anything else (ENOMEM) is the kernel's shortage: wait as well.
-      core_.Blocked(slot);
+      core_.Blocked(slot, result.error != EAGAIN);
       if (on_loop() && !pump_->WaitWritable(slot, fd)) {
         core_.Unblocked(slot);
         core_.MarkDirty(slot);

@@ -146,6 +146,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void OnWake() override;
   void OnLifeline() override;
 
+  // Counts it.
+  absl::Status Refused(absl::Status status, std::size_t bytes, bool full = false);
   struct Payload;
   // What a request is made with besides its content.
   struct RequestTerms {
@@ -186,6 +188,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
   void DiscardArrivals();
   void HandleAlert(const core::Arrival& arrival, const std::shared_ptr<EndpointImpl>& self);
+  void CountUnhandled(const core::Arrival& arrival);
   void ReportHandlerError(const Peer& sender, std::string_view name);
   void FlushAll();
   void TellEvents(bool all);

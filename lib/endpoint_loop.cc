@@ -9,6 +9,7 @@
 #include <absl/strings/escaping.h>
 #include <cxxabi.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <typeinfo>
@@ -103,10 +104,13 @@ void EndpointImpl::OnReadable() {
 // ---- Receiving ----
 
 void EndpointImpl::ReadOnce() {
-  if (!wiring_.kernel.nowait) os::RestoreNonBlocking(wiring_.inbox_fd);
+  core::CounterPage& page = core_.page();
+  if (!wiring_.kernel.nowait && os::RestoreNonBlocking(wiring_.inbox_fd))
+    page.nonblock_restored.Add();
   core::Inbox& inbox = core_.inbox();
   const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), inbox.space_bytes());
-  core_.page().reads.Add();
+  page.reads.Add();
+  if (result.error != 0) (result.error == EAGAIN ? page.reads_empty : page.read_errors).Add();
   // An empty pipe is a packet boundary as well.
   inbox.Received(result.error == 0 ? result.bytes : 0);
 }
@@ -135,7 +139,7 @@ void EndpointImpl::HandleAlert(const core::Arrival& arrival,
   Handler* handler = handlers_.Begin(arrival.name);
   if (handler == nullptr) {
     handlers_.End();
-    core_.page().alerts_unhandled.Add();
+    CountUnhandled(arrival);
     if (arrival.request_id != 0) core_.Unhandled(arrival.sender, arrival.request_id);
     return;
   }
@@ -174,6 +178,11 @@ void EndpointImpl::CallGuarded(const Peer& peer, std::string_view name, Call cal
   handling_ = outer;
 }
 
+void EndpointImpl::CountUnhandled(const core::Arrival& arrival) {
+  core_.page().alerts_unhandled.Add();
+  core_.page().bytes_unhandled.Add(arrival.name.size() + arrival.data.size());
+}
+
 // Called inside the catch clause.
 void EndpointImpl::ReportHandlerError(const Peer& sender, std::string_view handler) {
   if (on_handler_error != nullptr) {
@@ -198,7 +207,7 @@ void EndpointImpl::DiscardArrivals() {
     if (arrival.kind != core::Arrival::Kind::kAlert &&
         arrival.kind != core::Arrival::Kind::kResponse)
       continue;
-    core_.page().alerts_unhandled.Add();
+    CountUnhandled(arrival);
     if (arrival.request_id != 0 && arrival.kind == core::Arrival::Kind::kAlert)
       core_.Unhandled(arrival.sender, arrival.request_id);
   }

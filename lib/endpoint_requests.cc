@@ -38,11 +38,10 @@ std::uint64_t DeadlineAt(absl::Duration deadline) {
 SendResult EndpointImpl::Request(const To& to, std::string_view name, std::string_view data,
                                  Buffer* owned, absl::Duration deadline,
                                  ResponseCallback callback) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
-  if (absl::Status status = CheckDeadline(deadline, callback != nullptr); !status.ok()) {
-    core_.CountRefused();
-    return status;
-  }
+  const std::size_t bytes = name.size() + (owned != nullptr ? owned->size() : data.size());
+  if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
+  if (absl::Status status = CheckDeadline(deadline, callback != nullptr); !status.ok())
+    return Refused(std::move(status), bytes);
   RequestTerms terms{DeadlineAt(deadline), std::move(callback)};
   core::Content content{name, data};
   content.flags = core::kHasRequestId;
@@ -52,12 +51,10 @@ SendResult EndpointImpl::Request(const To& to, std::string_view name, std::strin
 // A refusal gives the callback back.
 SendResult EndpointImpl::DeliverRequest(const core::Target& target, core::Content content,
                                         Payload* payload, bool first_charge, RequestTerms* terms) {
-  const absl::Status status =
+  absl::Status status =
       core_.BeginRequest(target, terms->deadline, &terms->callback, &content.request_id);
-  if (!status.ok()) {
-    core_.CountRefused();
-    return status;
-  }
+  if (!status.ok())
+    return Refused(std::move(status), content.name.size() + content.data.size(), true);
   SendResult sent = Deliver(target, content, payload, first_charge);
   if (sent.ok()) {
     core_.KeepRequest(content.request_id, target, sent.alert_id());
@@ -103,11 +100,10 @@ struct EndpointImpl::GatherState {
 BroadcastResult EndpointImpl::Gather(std::string_view name, std::string_view data,
                                      absl::Duration deadline, ResponseCallback each,
                                      GatherDone done, Scope scope) {
-  if (absl::Status open = CheckOpen(); !open.ok()) return open;
-  if (absl::Status status = CheckDeadline(deadline, each != nullptr); !status.ok()) {
-    core_.CountRefused();
-    return status;
-  }
+  const std::size_t bytes = name.size() + data.size();
+  if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
+  if (absl::Status status = CheckDeadline(deadline, each != nullptr); !status.ok())
+    return Refused(std::move(status), bytes);
   const std::shared_ptr<GatherState> state(new GatherState{this, std::move(each), std::move(done)});
   const std::uint64_t deadline_at = DeadlineAt(deadline);
   const MakeTerms make_terms = [state, deadline_at] {

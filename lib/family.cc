@@ -113,7 +113,7 @@ absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& opti
   settings.reassembly_bytes_max = options.reassembly_bytes_max;
   settings.queued_bytes_per_peer_max = options.queued_bytes_per_peer_max;
   settings.queued_bytes_max = options.queued_bytes_max;
-  family->roster_writer().Settle(settings);
+  family->roster_writer().Settle(settings, family->counters_.inode());
   return family;
 }
 
@@ -124,8 +124,15 @@ std::vector<int> Family::outbox_fds() const {
   return fds;
 }
 
+void Family::ResetCounters(int slot, std::uint32_t generation) {
+  core::CounterPage* page = counters(slot);
+  page->Reset(generation);
+  page->pipe_capacity.Set(pipes_[static_cast<std::size_t>(slot)].capacity);
+}
+
 void Family::EnterChild(int slot, bool keep_master_inbox) {
   roster_.ForgetWritable();
+  roster_.CloseFd();
   for (int other = 0; other < slots(); ++other) {
     if (other != slot && !(other == kMasterSlot && keep_master_inbox))
       pipes_[static_cast<std::size_t>(other)].read.reset();

@@ -41,6 +41,8 @@ class Family {
     return static_cast<core::CounterPage*>(
         counters_.At(static_cast<std::size_t>(slot) * sizeof(core::CounterPage)));
   }
+  // Makes a slot's counters those of its next worker.
+  void ResetCounters(int slot, std::uint32_t generation);
   os::Lifeline& lifeline() { return lifeline_; }
   std::size_t pipe_capacity_min() const { return capacity_min_; }
 

@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "core/slot_stats.h"
 #include "master_state.h"
 
 namespace alertpipe {
@@ -111,9 +112,11 @@ absl::StatusOr<int> Master::Service() {
 
 std::size_t Master::pipe_capacity() const { return state_->family->pipe_capacity_min(); }
 
-std::optional<Stats> Master::LastStats(int slot) const {
-  if (slot < 1 || slot >= static_cast<int>(state_->places.size())) return std::nullopt;
-  return state_->places[static_cast<std::size_t>(slot)].last_stats;
+std::optional<SlotStats> Master::StatsOf(int slot) const {
+  // The counters of others are not mapped in a child.
+  if (!impl_->in_owner() || !state_->family->roster().has(slot)) return std::nullopt;
+  const core::Roster roster = state_->family->roster();
+  return core::ReadSlot(roster, *state_->family->counters(slot), roster.archived(slot), slot);
 }
 
 }  // namespace alertpipe

@@ -56,7 +56,7 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
   wiring.roster = state->family->roster();
   wiring.self = {getpid(), kMasterSlot, 1};
   wiring.page = state->family->counters(kMasterSlot);
-  wiring.page->Reset(1);
+  state->family->ResetCounters(kMasterSlot, 1);
   wiring.notices = &state->shared->board;
   wiring.kernel = state->family->kernel();
   wiring.inbox_fd = state->family->inbox_fd(kMasterSlot);
@@ -168,7 +168,7 @@ absl::Status Master::State::Drive(int slot) {
       case Step::kNone:
         return status;
       case Step::kPublishStarting:
-        family->counters(slot)->Reset(life.word().generation);
+        family->ResetCounters(slot, life.word().generation);
         shared->board.StartReader(slot);
         family->roster_writer().Publish(slot, life.word());
         break;
@@ -191,10 +191,8 @@ absl::Status Master::State::Drive(int slot) {
         if (watch_.has_value()) watch_->Remove(static_cast<uint64_t>(slot));
         break;
       case Step::kDrain:
-        if (life.forked()) {
-          places[static_cast<std::size_t>(slot)].last_stats = family->counters(slot)->Snapshot();
-        }
         Drain(slot);
+        if (life.forked()) Archive(slot);
         break;
       case Step::kTellDied:
         shared->board.Died(slot, life.word().generation);
@@ -228,6 +226,15 @@ void Master::State::Drain(int slot) {
   page.alerts_drained.Add(place.drained.alerts);
   page.alerts_drained_stale.Add(place.drained.stale);
   page.damaged_bytes.Add(place.drained.damaged_bytes);
+}
+
+// Keeps the counters of a dead worker, with what it has left unread.
+void Master::State::Archive(int slot) {
+  const Place& place = places[static_cast<std::size_t>(slot)];
+  Stats last = family->counters(slot)->Snapshot();
+  last.alerts_drained = place.drained.alerts;
+  last.alerts_drained_stale = place.drained.stale;
+  family->roster_writer().Archive(slot, place.life.word(), last);
 }
 
 void Master::State::RecordExit(int slot) {

@@ -38,7 +38,6 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
     WorkerMain main;
     bool unwatched = false;   // no pidfd could be had: it is asked for whenever somebody else dies
     os::ExitStatus reported;  // how the worker has ended, from whoever has reaped it
-    std::optional<Stats> last_stats;
     os::ExitStatus exit;
     core::DrainCount drained;
   };
@@ -89,6 +88,7 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
     return {static_cast<pid_t>(word.pid), slot, word.generation};
   }
   void Drain(int slot);
+  void Archive(int slot);
   void RecordExit(int slot);
   std::vector<uv_signal_t*> LoopSignals() const;
   void NeutraliseLoop();

@@ -18,6 +18,7 @@
 
 #include <alertpipe/endpoint.h>
 #include <alertpipe/export.h>
+#include <alertpipe/family_stats.h>
 #include <alertpipe/limits.h>
 #include <alertpipe/slot.h>
 #include <alertpipe/worker.h>
@@ -175,8 +176,9 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
 
   // What the kernel granted each pipe: the smallest of all.
   std::size_t pipe_capacity() const;
-  // The last figures of the worker that died last in that slot; nothing when none has.
-  std::optional<Stats> LastStats(int slot) const;
+  // The figures of a slot: those of the worker that lives there now, and those of the one that died
+  // there last. Nothing for a number that is no slot, and in a child. Slot 0 is the master's own.
+  std::optional<SlotStats> StatsOf(int slot) const;
 
  private:
   class State;

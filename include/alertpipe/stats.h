@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an endpoint has counted since it was attached.
+// What an endpoint has counted since it was attached. How to see the figures of others, and of the
+// dead: family_stats.h.
 #ifndef ALERTPIPE_STATS_H_
 #define ALERTPIPE_STATS_H_
 
@@ -9,42 +10,66 @@
 namespace alertpipe {
 
 // ALERTPIPE_STATS(X) calls X(name) for each counter, in the order of their places in a slot's
-// counter page.
+// counter page. Bytes of alerts are those of their names and data.
 #define ALERTPIPE_STATS(X)                                                                         \
-  X(alerts_accepted)    /* alerts that a send or broadcast accepted, once per receiver */          \
-  X(alerts_refused)     /* alerts that were refused at the call, once per receiver */              \
-  X(alerts_written)     /* accepted alerts of which every byte is in the receiver's pipe */        \
-  X(alerts_undelivered) /* accepted alerts that failed later and were given to OnUndelivered */    \
-  X(alerts_delivered)   /* alerts that a handler or a response callback was called for */          \
-  X(alerts_unhandled)   /* alerts that arrived and had no handler: discarded */                    \
-  X(alerts_rejected)    /* alerts that arrived and could not be held: sent back as undelivered */  \
-  X(alerts_stale)       /* alerts for an earlier generation of this slot: discarded */             \
-  X(alerts_drained)     /* master: alerts taken from the pipes of dead workers: discarded */       \
-  X(alerts_drained_stale) /* master: of earlier generations, found by the same drains */           \
-  X(partials_dropped)     /* half-received alerts of senders that died */                          \
+  /* Sent from here. */                                                                            \
+  X(alerts_accepted)     /* alerts that a send or broadcast accepted, once per receiver */         \
+  X(bytes_accepted)      /* bytes of alerts_accepted */                                            \
+  X(alerts_refused)      /* alerts that were refused at the call, once per receiver */             \
+  X(bytes_refused)       /* bytes of alerts_refused */                                             \
+  X(refused_invalid)     /* of alerts_refused: longer than a limit (kInvalidArgument) */           \
+  X(refused_unreachable) /* of alerts_refused: receiver unknown, dead (kNotFound, kUnavailable) */ \
+  X(refused_full)        /* of alerts_refused: a queue is full, or too many requests are open */   \
+  X(refused_memory)      /* of alerts_refused: no memory here */                                   \
+  X(refused_closed)      /* of alerts_refused: not attached, closing, closed */                    \
+  X(alerts_written)      /* accepted alerts of which every byte is in the receiver's pipe */       \
+  X(alerts_undelivered)  /* accepted alerts that failed later and were given to OnUndelivered */   \
+  X(undelivered_peer_died)       /* of alerts_undelivered: UndeliveredReason::kPeerDied */         \
+  X(undelivered_receiver_full)   /* of alerts_undelivered: UndeliveredReason::kReceiverFull */     \
+  X(undelivered_receiver_memory) /* of alerts_undelivered: UndeliveredReason::kReceiverMemory */   \
+  X(undelivered_closed)          /* of alerts_undelivered: UndeliveredReason::kClosed */           \
+  /* Received here. */                                                                             \
+  X(alerts_delivered)     /* alerts that a handler or a response callback was called for */        \
+  X(bytes_delivered)      /* bytes of alerts_delivered */                                          \
+  X(alerts_unhandled)     /* alerts that arrived and had no handler: discarded */                  \
+  X(bytes_unhandled)      /* bytes of alerts_unhandled */                                          \
+  X(alerts_rejected)      /* alerts that arrived and could not be held: sent back */               \
+  X(alerts_stale)         /* alerts for an earlier generation of this slot: discarded */           \
+  X(alerts_drained)       /* alerts taken unread from the pipe of a dead worker: discarded. In the \
+                             last figures of a worker those of its pipe, in the master's all */    \
+  X(alerts_drained_stale) /* the same for those that were meant for an earlier generation */       \
+  X(partials_dropped)     /* half-received alerts of senders that died: discarded */               \
   X(handler_errors)       /* handlers that threw */                                                \
-  X(requests_sent)        /* of alerts_accepted, requests */                                       \
-  X(responses_sent)       /* of alerts_accepted, responses */                                      \
-  X(responses_received)   /* requests that ended with a response */                                \
-  X(requests_failed)      /* requests that ended without one */                                    \
-  X(responses_late)       /* of alerts_unhandled, responses to requests that had ended */          \
-  X(bytes_accepted)       /* name and data bytes of alerts_accepted */                             \
-  X(bytes_delivered)      /* name and data bytes of alerts_delivered */                            \
-  X(packets_written)      /* packets put into pipes */                                             \
-  X(packets_read)         /* packets taken from the own pipe */                                    \
-  X(writes)               /* write system calls */                                                 \
-  X(writes_blocked)       /* of these, refused because the pipe was full */                        \
-  X(reads)                /* read system calls */                                                  \
-  X(control_read)         /* control records received */                                           \
-  X(damaged_bytes)        /* bytes discarded for broken framing */                                 \
-  X(damaged_packets)      /* well-framed packets that made no sense: forged, out of turn */        \
-  X(damaged_records)      /* records that made no sense; the rest of their packet is discarded */  \
-  X(lost_alerts)          /* holes in a sender's sequence, in alerts; 0 unless there was damage */ \
-  X(rejects_dropped)      /* notices of rejected alerts that found no room: a flooding sender */   \
-  X(queued_bytes)         /* held here for other processes now */                                  \
-  X(queued_bytes_peak)    /* the most that was ever held */                                        \
-  X(reassembly_bytes)     /* held now for alerts that are not complete yet */                      \
-  X(reassembly_bytes_peak) /* the most that was ever held */
+  /* Requests. */                                                                                  \
+  X(requests_sent)      /* of alerts_accepted: requests */                                         \
+  X(responses_sent)     /* of alerts_accepted: responses */                                        \
+  X(responses_received) /* requests that ended with a response */                                  \
+  X(requests_failed)    /* requests that ended without one */                                      \
+  X(responses_late)     /* of alerts_unhandled: responses to requests that had ended */            \
+  /* System calls. */                                                                              \
+  X(packets_written)   /* packets put into pipes */                                                \
+  X(packets_read)      /* packets taken from the own pipe */                                       \
+  X(control_read)      /* control records taken from the own pipe */                               \
+  X(writes)            /* write system calls */                                                    \
+  X(writes_blocked)    /* of writes: EAGAIN, the pipe was full */                                  \
+  X(write_errors)      /* of writes: any other error, as of a pipe that nobody reads any more */   \
+  X(reads)             /* read system calls on the own pipe */                                     \
+  X(reads_empty)       /* of reads: EAGAIN, there was nothing */                                   \
+  X(read_errors)       /* of reads: any other error */                                             \
+  X(nonblock_restored) /* times that O_NONBLOCK of the own pipe was found cleared and set again */ \
+  /* Damage. */                                                                                    \
+  X(damaged_framing) /* times that bytes had to be discarded because they were no packet */        \
+  X(damaged_bytes)   /* the bytes of damaged_framing, and such bytes in pipes that were drained */ \
+  X(damaged_packets) /* well-framed packets that made no sense: forged, out of turn */             \
+  X(damaged_records) /* records that made no sense; the rest of their packet is discarded */       \
+  X(lost_alerts)     /* holes in a sender's sequence, in alerts; 0 unless there was damage */      \
+  X(rejects_dropped) /* notices of rejected alerts or unhandled requests that found no room */     \
+  /* Amounts. */                                                                                   \
+  X(queued_bytes)      /* held here for other processes now, as Endpoint::QueuedBytes() says */    \
+  X(queued_bytes_peak) /* the most that queued_bytes ever was */                                   \
+  X(reassembly_bytes)  /* held now for alerts that are not complete yet */                         \
+  X(reassembly_bytes_peak) /* the most that reassembly_bytes ever was */                           \
+  X(pipe_capacity)         /* bytes that the kernel granted the own pipe when it was made */
 
 struct Stats {
 #define ALERTPIPE_DECLARE_STAT(name) std::uint64_t name = 0;

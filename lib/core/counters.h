@@ -2,7 +2,13 @@
 //
 // The counters of one slot, in shared memory. Their worker is the only writer, with relaxed stores;
 // anybody may read them at any time, and the protocol never does. The page is tagged with the
-// generation that it belongs to, and says who has attached.
+// generation that it belongs to, and says who has attached. When a worker has died the master
+// copies its counters into the archive behind the roster, where no worker can write, and resets the
+// page for the successor.
+//
+// Readers take no part in that. They look at a tag before and after, and copying and resetting
+// store with release what readers load with acquire: who has seen one counter of the new state sees
+// the changed tag (of the archive) or roster word (of the page) as well, and tries again.
 #ifndef ALERTPIPE_CORE_COUNTERS_H_
 #define ALERTPIPE_CORE_COUNTERS_H_
 
@@ -25,40 +31,78 @@ class Counter {
   void Sub(std::uint64_t amount) {
     value_.store(value_.load(std::memory_order_relaxed) - amount, std::memory_order_relaxed);
   }
-  void Set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+  void Set(std::uint64_t value, std::memory_order order = std::memory_order_relaxed) {
+    value_.store(value, order);
+  }
   void Raise(std::uint64_t value) {
     if (value > Get()) Set(value);
   }
-  std::uint64_t Get() const { return value_.load(std::memory_order_relaxed); }
+  std::uint64_t Get(std::memory_order order = std::memory_order_relaxed) const {
+    return value_.load(order);
+  }
 
  private:
   std::atomic<std::uint64_t> value_{0};
 };
 
-struct alignas(4096) CounterPage {
-  std::atomic<std::uint32_t> generation{0};
-  Claim claim;
+// All counters of one incarnation.
+struct CounterSet {
 #define ALERTPIPE_DECLARE_COUNTER(name) Counter name;
   ALERTPIPE_STATS(ALERTPIPE_DECLARE_COUNTER)
 #undef ALERTPIPE_DECLARE_COUNTER
 
   Stats Snapshot() const {
     Stats stats;
-#define ALERTPIPE_READ_COUNTER(name) stats.name = name.Get();
+#define ALERTPIPE_READ_COUNTER(name) stats.name = name.Get(std::memory_order_acquire);
     ALERTPIPE_STATS(ALERTPIPE_READ_COUNTER)
 #undef ALERTPIPE_READ_COUNTER
     return stats;
   }
+  void Store(const Stats& stats) {
+#define ALERTPIPE_STORE_COUNTER(name) name.Set(stats.name, std::memory_order_release);
+    ALERTPIPE_STATS(ALERTPIPE_STORE_COUNTER)
+#undef ALERTPIPE_STORE_COUNTER
+  }
+};
+
+// Differs wherever the list of counters does: a reader that was built with another one must not
+// name counters after their places.
+constexpr std::uint64_t CounterLayout() {
+  constexpr char kNames[] =
+#define ALERTPIPE_NAME_COUNTER(name) #name " "
+      ALERTPIPE_STATS(ALERTPIPE_NAME_COUNTER);
+#undef ALERTPIPE_NAME_COUNTER
+  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
+  for (const char c : kNames) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  return hash;
+}
+inline constexpr std::uint64_t kCounterLayout = CounterLayout();
+
+struct alignas(4096) CounterPage : CounterSet {
+  std::atomic<std::uint32_t> generation{0};
+  Claim claim;
+
   // For the slot's next worker.
   void Reset(std::uint32_t for_generation) {
-#define ALERTPIPE_CLEAR_COUNTER(name) name.Set(0);
-    ALERTPIPE_STATS(ALERTPIPE_CLEAR_COUNTER)
-#undef ALERTPIPE_CLEAR_COUNTER
-    generation.store(for_generation, std::memory_order_relaxed);
+    Store(Stats());
+    generation.store(for_generation, std::memory_order_release);
     claim.Open(for_generation);
   }
 };
 static_assert(sizeof(CounterPage) == 4096, "one page per slot");
+
+// What a dead worker has left, in memory that only the master writes.
+struct alignas(64) ArchivedCounters : CounterSet {
+  std::atomic<std::uint32_t> generation{0};  // 0: nothing, or it is being written
+  std::atomic<std::uint32_t> pid{0};
+
+  void Store(std::uint32_t dead_generation, std::uint32_t dead_pid, const Stats& stats) {
+    generation.store(0, std::memory_order_relaxed);
+    pid.store(dead_pid, std::memory_order_release);
+    CounterSet::Store(stats);
+    generation.store(dead_generation, std::memory_order_release);
+  }
+};
 
 // What the protocol itself needs to know of its own usage, kept in private memory (a relative can
 // scribble over the counter page) and mirrored there.

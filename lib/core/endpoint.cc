@@ -221,10 +221,10 @@ void Endpoint::NoteNoRoom(std::size_t bytes) {
   refused_in_all_ = true;
 }
 
-void Endpoint::Blocked(int slot) {
+void Endpoint::Blocked(int slot, bool error) {
   Box& box = boxes_[Index(slot)];
   page().writes.Add();
-  page().writes_blocked.Add();
+  (error ? page().write_errors : page().writes_blocked).Add();
   control_slot_ = -1;
   box.blocked = true;
   if (!box.outbox.empty()) box.tell_drained = true;
@@ -313,7 +313,7 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   if (outbox.generation() != arrival.sender.generation || !in_turn || !known_reason) return false;
   box.rejected_id = body.alert_id;
   if (requests_.IsOpen(body.request_id, arrival.sender, body.alert_id)) {
-    page().alerts_undelivered.Add();
+    CountUndelivered(static_cast<UndeliveredReason>(body.reason));
     return requests_.Decide(body.request_id, ResponseOutcome::kUndelivered);
   }
   QueuedEvent queued;
@@ -368,6 +368,7 @@ void Endpoint::HandleResponse(Arrival* arrival) {
   }
   page().responses_late.Add();
   page().alerts_unhandled.Add();
+  page().bytes_unhandled.Add(arrival->data.size());
 }
 
 bool Endpoint::HandleUnhandled(const Arrival& arrival) {
@@ -421,6 +422,8 @@ void Endpoint::PeerJoined(int slot, std::uint32_t generation, std::uint32_t pid)
 }
 
 void Endpoint::PeerGone(int slot) {
+  page().writes.Add();
+  page().write_errors.Add();
   control_slot_ = -1;
   Box& box = boxes_[Index(slot)];
   ForgetReturns(&box);
@@ -463,6 +466,20 @@ void Endpoint::FailAll(UndeliveredReason reason) {
   requests_.DecideAll(ResponseOutcome::kClosed);
 }
 
+void Endpoint::CountUndelivered(UndeliveredReason reason) {
+  page().alerts_undelivered.Add();
+  switch (reason) {
+    case UndeliveredReason::kPeerDied:
+      return page().undelivered_peer_died.Add();
+    case UndeliveredReason::kReceiverFull:
+      return page().undelivered_receiver_full.Add();
+    case UndeliveredReason::kReceiverMemory:
+      return page().undelivered_receiver_memory.Add();
+    case UndeliveredReason::kClosed:
+      return page().undelivered_closed.Add();
+  }
+}
+
 bool Endpoint::NextEvent(Event* event) {
   if (!events_.empty()) {
     current_event_ = std::move(events_.front());
@@ -470,7 +487,7 @@ bool Endpoint::NextEvent(Event* event) {
     *event = current_event_.event;
     if (event->kind == Event::Kind::kUndelivered) {
       event->undelivered.name = current_event_.name;
-      page().alerts_undelivered.Add();
+      CountUndelivered(event->undelivered.reason);
     }
     return true;
   }
@@ -491,7 +508,7 @@ bool Endpoint::NextEvent(Event* event) {
     }
     // The receiver has rejected it before all of it had left.
     if (item.alert_id == reading_rejected_id_) continue;
-    page().alerts_undelivered.Add();
+    CountUndelivered(reading_reason_);
     const bool is_response = (item.flags & kIsResponse) != 0;
     if (item.request_id != 0 && !is_response) {
       EndRequest(item.request_id, reading_reason_);

@@ -54,6 +54,7 @@ struct Admission {
   std::uint64_t alert_id = 0;
   bool write_now = false;  // write within the call: the receiver is idle, or a packet is full
   bool idle = false;       // nothing else of this turn is there to share a packet with
+  bool full = false;       // refused: a queue has no room
 };
 
 // A receiver, as the roster named it when the send began.
@@ -99,8 +100,8 @@ class Endpoint {
   void SettleLent(int slot, SharedData* shared, bool whole) {
     boxes_[Index(slot)].outbox.OwnLent(shared, whole);
   }
-  // Counts a refusal that was decided outside.
-  void CountRefused() { page().alerts_refused.Add(); }
+  // Counts a refused alert. `full`: a queue is, and not the memory short.
+  void CountRefused(const absl::Status& status, std::size_t bytes, bool full);
 
   std::size_t queued_bytes(int slot) const { return boxes_[Index(slot)].outbox.queued_bytes(); }
   bool HasOutput(int slot) const;
@@ -147,8 +148,8 @@ class Endpoint {
   // later alerts of this turn can share.
   int NextWrite(int slot, iovec* parts, bool full_only);
   void Wrote(int slot, std::size_t bytes);
-  // The pipe is full: wait until it is writable.
-  void Blocked(int slot);
+  // The pipe is full, or (`error`) the kernel has another reason: wait until it is writable.
+  void Blocked(int slot, bool error = false);
   void Unblocked(int slot);
   bool blocked(int slot) const { return boxes_[Index(slot)].blocked; }
   // Nobody can read that pipe any more (EPIPE, after the master's death).
@@ -246,6 +247,7 @@ class Endpoint {
   void ForgetReturns(Box* box);
   bool PrepareReturns(Box* box, const Peer& peer, std::size_t queued, std::size_t limit);
   void FailBack(Box* box, int slot, UndeliveredReason reason);
+  void CountUndelivered(UndeliveredReason reason);
   void SendReject(const Arrival& arrival);
   bool HandleControl(const Arrival& arrival);
   bool HandleReject(const Arrival& arrival);

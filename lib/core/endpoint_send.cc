@@ -192,6 +192,7 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   }
   Readdress(&box, slot, target.word);
   admission.status = CheckCaps(target, content, owned, first_charge);
+  admission.full = absl::IsResourceExhausted(admission.status);
   if (admission.status.ok()) {
     const std::uint64_t id = box.outbox.next_id();
     const bool queued = content.fits_packet() ? box.outbox.AppendSmall(content, &pool_)
@@ -220,6 +221,22 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   box.turn = turn_;
   if (!admission.idle) MarkDirty(slot);
   return admission;
+}
+
+void Endpoint::CountRefused(const absl::Status& status, std::size_t bytes, bool full) {
+  page().alerts_refused.Add();
+  page().bytes_refused.Add(bytes);
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kUnavailable:
+      return page().refused_unreachable.Add();
+    case absl::StatusCode::kResourceExhausted:
+      return (full ? page().refused_full : page().refused_memory).Add();
+    case absl::StatusCode::kFailedPrecondition:
+      return page().refused_closed.Add();
+    default:
+      return page().refused_invalid.Add();
+  }
 }
 
 void Endpoint::Live(std::vector<Peer>* workers) const {

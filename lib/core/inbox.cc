@@ -78,12 +78,15 @@ void Inbox::DropParts(Stream* stream) {
   stream->collecting = Collecting::kNothing;
 }
 
+// The sender has died. What is being discarded has been counted as rejected.
+void Inbox::DropPartial(Stream* stream) {
+  if (stream->collecting == Collecting::kParts) meter_->page().partials_dropped.Add();
+  DropParts(stream);
+}
+
 void Inbox::SenderDied(int slot, std::uint32_t generation) {
   Stream& stream = streams_[static_cast<std::size_t>(slot)];
-  if (stream.generation <= generation && stream.collecting != Collecting::kNothing) {
-    DropParts(&stream);
-    meter_->page().partials_dropped.Add();
-  }
+  if (stream.generation <= generation) DropPartial(&stream);
   stream.dead_up_to = std::max(stream.dead_up_to, generation);
 }
 
@@ -164,6 +167,7 @@ bool Inbox::Discard(Arrival* arrival) {
   const std::uint64_t bytes = end_ - begin_;
   begin_ = end_ = 0;
   discarding_ = !boundary_;
+  meter_->page().damaged_framing.Add();
   meter_->page().damaged_bytes.Add(bytes);
   for (Stream& stream : streams_) stream.suspect = true;
   arrival->kind = Arrival::Kind::kDamage;
@@ -190,10 +194,7 @@ void Inbox::Follow(const PacketHeader& header, Stream* stream) {
   if (header.source_generation > stream->generation) {
     // The roster vouches for the successor, so its predecessor is dead, and nothing of it can
     // follow.
-    if (stream->collecting != Collecting::kNothing) {
-      DropParts(stream);
-      meter_->page().partials_dropped.Add();
-    }
+    DropPartial(stream);
     stream->generation = header.source_generation;
     stream->expected = 1;
     stream->suspect = false;

@@ -115,6 +115,7 @@ class Inbox {
   bool Collect(const Record& record, Stream* stream, Arrival* arrival);
   bool DamagedRecord(Arrival* arrival);
   void DropParts(Stream* stream);
+  void DropPartial(Stream* stream);
   void FinishArrival();
   Stream& CurrentStream() { return streams_[header_.source_slot]; }
   Peer CurrentSender() const;

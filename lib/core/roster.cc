@@ -18,4 +18,17 @@ bool Roster::IsDead(int slot, std::uint32_t generation) const {
   return generation < word.generation || (generation == word.generation && !word.lives());
 }
 
+void RosterWriter::Settle(const FamilySettings& settings, std::uint64_t counters_inode) {
+  memory_->settings = settings;
+  memory_->label.version = RosterLabel::kVersion;
+  memory_->label.counter_layout = kCounterLayout;
+  memory_->label.counters_inode = counters_inode;
+  memory_->label.magic.store(RosterLabel::kMagic, std::memory_order_release);
+}
+
+void RosterWriter::Archive(int slot, const RosterWord& word, const Stats& stats) {
+  const ArchivedCounters& archived = Roster(memory_).archived(slot);
+  const_cast<ArchivedCounters&>(archived).Store(word.generation, word.pid, stats);
+}
+
 }  // namespace alertpipe::core

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The roster: the family's settings and one 64-bit word per slot that says which incarnation lives
-// there. The master is the only writer; everybody else sees the same memory read-only and checks
-// the word again before every write. A word changes as a whole, so a reader never sees half a
-// replacement, and no lock exists that a dead process could hold.
+// there, followed by the last counters of dead workers. The master is the only writer; everybody
+// else sees the same memory read-only and checks the word again before every write. A word changes
+// as a whole, so a reader never sees half a replacement, and no lock exists that a dead process
+// could hold.
 #ifndef ALERTPIPE_CORE_ROSTER_H_
 #define ALERTPIPE_CORE_ROSTER_H_
+
+#include <alertpipe/family_stats.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "core/counters.h"
+
 namespace alertpipe::core {
 
-enum class SlotState : std::uint8_t {
-  kFree = 0,  // never had a worker
-  kStarting,  // announced before the fork: what is sent waits in the pipe; the pid may not be known
-              // yet
-  kUp,
-  kDraining,  // being replaced: takes replies, no new alerts
-  kDown,      // its worker is dead
-};
+using alertpipe::SlotState;
 
 // generation (32 bits) | pid (24) | state (8)
 struct RosterWord {
@@ -54,14 +52,37 @@ struct FamilySettings {
   std::uint64_t queued_bytes_max = 0;
 };
 
+// Tells processes that read the memory without being relatives what is in it.
+struct RosterLabel {
+  static constexpr std::uint64_t kMagic = 0x726574736f527041;  // "ApRoster"
+  // Changes with the layout of this file; that of the counters is in kCounterLayout.
+  static constexpr std::uint64_t kVersion = 1;
+
+  std::atomic<std::uint64_t> magic;  // kMagic once everything else has been written
+  std::uint64_t version;
+  std::uint64_t counter_layout;
+  std::uint64_t counters_inode;  // of the memory file with the family's counter pages
+};
+
 // How the shared memory is laid out. Words are packed eight to a cache line: they change only when
 // workers come and go.
 struct alignas(64) RosterMemory {
+  RosterLabel label;
   FamilySettings settings;
   alignas(64) std::atomic<std::uint64_t> words[1];  // settings.slots of them
+  // settings.slots of ArchivedCounters follow, at ArchiveAt.
 
+  static std::size_t ArchiveAt(std::uint32_t slots) {
+    const std::size_t words_end = sizeof(RosterMemory) + slots * sizeof(std::atomic<std::uint64_t>);
+    return (words_end + alignof(ArchivedCounters) - 1) / alignof(ArchivedCounters) *
+           alignof(ArchivedCounters);
+  }
   static std::size_t Bytes(std::uint32_t slots) {
-    return sizeof(RosterMemory) + slots * sizeof(std::atomic<std::uint64_t>);
+    return ArchiveAt(slots) + slots * sizeof(ArchivedCounters);
+  }
+  const ArchivedCounters* Archive(std::uint32_t slots) const {
+    return reinterpret_cast<const ArchivedCounters*>(reinterpret_cast<const char*>(this) +
+                                                     ArchiveAt(slots));
   }
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
@@ -80,6 +101,10 @@ class Roster {
   RosterWord Get(int slot) const {
     return RosterWord::Unpack(memory_->words[slot].load(std::memory_order_acquire));
   }
+  // The counters of the worker that died there last.
+  const ArchivedCounters& archived(int slot) const {
+    return memory_->Archive(memory_->settings.slots)[slot];
+  }
   // Whether (slot, generation) is known to be dead: its successor or its death is in the roster.
   bool IsDead(int slot, std::uint32_t generation) const;
 
@@ -93,10 +118,13 @@ class RosterWriter {
   RosterWriter() = default;
   explicit RosterWriter(RosterMemory* memory) : memory_(memory) {}
 
-  void Settle(const FamilySettings& settings) { memory_->settings = settings; }
+  // Once, before anybody else is there. `counters_inode` may be 0 where nobody outside looks.
+  void Settle(const FamilySettings& settings, std::uint64_t counters_inode = 0);
   void Publish(int slot, const RosterWord& word) {
     memory_->words[slot].store(word.Pack(), std::memory_order_release);
   }
+  // Keeps the counters of a worker that has died.
+  void Archive(int slot, const RosterWord& word, const Stats& stats);
 
  private:
   RosterMemory* memory_ = nullptr;

@@ -35,6 +35,8 @@ int PidfdOpen(pid_t pid, unsigned flags) {
 
 ssize_t Getdents64(int fd, void* data, size_t bytes) { return ::getdents64(fd, data, bytes); }
 
+int Fstat(int fd, struct stat* file) { return ::fstat(fd, file); }
+
 int Getrlimit(int resource, rlimit* limit) {
   return ::getrlimit(static_cast<decltype(RLIMIT_NOFILE)>(resource), limit);
 }
@@ -55,6 +57,8 @@ constexpr Calls RealCalls() {
   real.preadv2 = &::preadv2;
   real.pwritev2 = &::pwritev2;
   real.getdents64 = &Getdents64;
+  real.readlink = &::readlink;
+  real.fstat = &Fstat;
   real.poll = &::poll;
   real.epoll_create1 = &::epoll_create1;
   real.epoll_ctl = &::epoll_ctl;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -40,6 +41,8 @@ struct Calls {
   ssize_t (*preadv2)(int fd, const iovec* parts, int count, off_t offset, int flags);
   ssize_t (*pwritev2)(int fd, const iovec* parts, int count, off_t offset, int flags);
   ssize_t (*getdents64)(int fd, void* data, size_t bytes);
+  ssize_t (*readlink)(const char* path, char* target, size_t bytes);
+  int (*fstat)(int fd, struct stat* file);
   int (*poll)(pollfd* fds, nfds_t count, int timeout_ms);
   int (*epoll_create1)(int flags);
   int (*epoll_ctl)(int epoll_fd, int operation, int fd, epoll_event* event);

@@ -6,14 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "os/calls.h"
-#include "os/unique_fd.h"
+#include "os/directory.h"
 
 namespace alertpipe::os {
 namespace {
@@ -22,38 +20,12 @@ namespace {
 // and one system call for each is not free.
 constexpr rlim_t kTriedMax = 65536;
 
-// The layout of what getdents64 returns, which no header of libc declares for us under a fixed
-// name.
-constexpr size_t kRecordLengthAt = 16;
-constexpr size_t kRecordNameAt = 19;
-
-// Counts numbers below `limit` among the entries of one getdents64 buffer, `skip` excepted.
-size_t CountNumbers(const char* data, size_t bytes, rlim_t limit, int skip) {
-  size_t count = 0;
-  for (size_t at = 0; at + kRecordNameAt < bytes;) {
-    uint16_t length;
-    std::memcpy(&length, data + at + kRecordLengthAt, sizeof(length));
-    if (length <= kRecordNameAt || length > bytes - at) break;
-    const char* name = data + at + kRecordNameAt;
-    at += length;
-    if (name[0] < '0' || name[0] > '9') continue;
-    const int fd = std::atoi(name);
-    if (fd != skip && static_cast<rlim_t>(fd) < limit) ++count;
-  }
-  return count;
-}
-
 std::optional<size_t> CountByProc(rlim_t limit) {
-  const UniqueFd directory(calls().open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid()) return std::nullopt;
-  alignas(8) char data[8192];
-  size_t count = 0;
-  for (;;) {
-    const ssize_t bytes = calls().getdents64(directory.get(), data, sizeof(data));
-    if (bytes < 0) return std::nullopt;
-    if (bytes == 0) return count;
-    count += CountNumbers(data, static_cast<size_t>(bytes), limit, directory.get());
-  }
+  const absl::StatusOr<std::vector<int>> open = ListNumbers("/proc/self/fd");
+  if (!open.ok()) return std::nullopt;
+  const auto count = static_cast<size_t>(std::count_if(
+      open->begin(), open->end(), [limit](int fd) { return static_cast<rlim_t>(fd) < limit; }));
+  return count - 1;  // ListNumbers had one for itself
 }
 
 size_t CountByTrying(rlim_t limit) {

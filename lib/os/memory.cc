@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -133,6 +134,7 @@ absl::StatusOr<SealedRegion> SealedRegion::Create(const char* name, size_t bytes
       Map(name, reading.valid() ? reading.get() : fd, memfd->bytes, PROT_READ);
   if (!readable.ok()) return readable.status();
   region.readable_ = *std::move(readable);
+  if (region.sealed_) region.fd_ = std::move(memfd->fd);
   return region;
 }
 
@@ -142,10 +144,19 @@ absl::StatusOr<SharedRegion> SharedRegion::Create(const char* name, size_t bytes
   SharedRegion region;
   region.fd_ = std::move(memfd->fd);
   region.size_ = memfd->bytes;
-  if (absl::Status status = AddSeals(name, region.fd(), kSizeSeals); !status.ok()) return status;
+  struct stat file = {};
+  if (calls().fstat(region.fd(), &file) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fstat(\"", name, "\")"));
+  }
+  region.inode_ = file.st_ino;
   absl::StatusOr<Mapping> mapping = Map(name, region.fd(), memfd->bytes, PROT_READ | PROT_WRITE);
   if (!mapping.ok()) return mapping.status();
   region.mapping_ = *std::move(mapping);
+  // After the mapping, which children inherit: nobody gets another one to write to.
+  if (calls().fcntl(region.fd(), F_ADD_SEALS, kSizeSeals | F_SEAL_FUTURE_WRITE) == 0) return region;
+  if (errno != EINVAL)
+    return ErrnoStatus(errno, absl::StrCat("fcntl(\"", name, "\", F_ADD_SEALS)"));
+  if (absl::Status status = AddSeals(name, region.fd(), kSizeSeals); !status.ok()) return status;
   return region;
 }
 

@@ -6,14 +6,18 @@
 // writable one that fork does not copy (MADV_DONTFORK), and a read-only one that children inherit.
 // The order of creation is what makes it tight: the writable mapping comes first, then
 // F_SEAL_FUTURE_WRITE forbids all others, and only then comes the read-only mapping, which mprotect
-// therefore cannot turn writable. The descriptor is closed.
+// therefore cannot turn writable. The descriptor stays open in the creator, for readers that are no
+// relatives: they find it in /proc, and the seal holds for them too.
 //
-// SharedRegion is for pages that children do write: each child gives up all but its own.
+// SharedRegion is for pages that children do write: each child gives up all but its own. It is
+// sealed in the same way once it has been mapped, so that only what a process has inherited can be
+// written.
 
 #ifndef ALERTPIPE_OS_MEMORY_H_
 #define ALERTPIPE_OS_MEMORY_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -80,9 +84,15 @@ class SealedRegion {
   // a way around.
   bool sealed() const noexcept { return sealed_; }
 
+  // The memfd (close-on-exec), owned here; negative after CloseFd(), and where sealed() is false:
+  // it could be written through there. A child calls CloseFd().
+  int fd() const noexcept { return fd_.get(); }
+  void CloseFd() noexcept { fd_.reset(); }
+
  private:
   SealedRegion() = default;
 
+  UniqueFd fd_;
   Mapping writable_;
   Mapping readable_;
   bool sealed_ = false;
@@ -116,6 +126,8 @@ class SharedRegion {
   // The memfd, owned here; negative after CloseFd().
   int fd() const noexcept { return fd_.get(); }
   void CloseFd() noexcept { fd_.reset(); }
+  // What tells this memory file from all others of the system, for as long as it exists.
+  std::uint64_t inode() const noexcept { return inode_; }
 
  private:
   SharedRegion() = default;
@@ -124,6 +136,7 @@ class SharedRegion {
   Mapping mapping_;    // what is mapped here
   size_t offset_ = 0;  // where mapping_ starts within the region
   size_t size_ = 0;
+  std::uint64_t inode_ = 0;
 };
 
 }  // namespace alertpipe::os

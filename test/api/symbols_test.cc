@@ -28,6 +28,8 @@ TEST(Symbols, FreeFunctions) {
   EXPECT_TRUE(Linked(&Version));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(UndeliveredReason)>(&ToString)));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(ResponseOutcome)>(&ToString)));
+  EXPECT_TRUE(Linked(static_cast<std::string_view (*)(SlotState)>(&ToString)));
+  EXPECT_TRUE(Linked(&ReadFamilyStats));
 }
 
 TEST(Symbols, Buffer) {
@@ -123,7 +125,7 @@ TEST(Symbols, SlotWorkerMaster) {
   EXPECT_TRUE(Linked(&Master::OnExit));
   EXPECT_TRUE(Linked(&Master::Service));
   EXPECT_TRUE(Linked(&Master::pipe_capacity));
-  EXPECT_TRUE(Linked(&Master::LastStats));
+  EXPECT_TRUE(Linked(&Master::StatsOf));
 }
 
 static_assert(std::is_nothrow_move_constructible_v<Buffer> &&

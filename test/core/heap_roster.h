@@ -42,6 +42,9 @@ class HeapRoster {
 
   Roster roster() const { return Roster(memory_.get()); }
   void Publish(int slot, const RosterWord& word) { writer_.Publish(slot, word); }
+  void Archive(int slot, const RosterWord& word, const Stats& stats) {
+    writer_.Archive(slot, word, stats);
+  }
   void Publish(int slot, std::uint32_t generation, SlotState state, std::uint32_t pid) {
     writer_.Publish(slot, {generation, pid, state});
   }

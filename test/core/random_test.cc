@@ -270,6 +270,12 @@ class Simulation {
       const Stats stats = family_->stats(slot);
       totals_->stale += stats.alerts_stale;
       totals_->partials += stats.partials_dropped;
+      EXPECT_EQ(stats.refused_invalid + stats.refused_unreachable + stats.refused_full +
+                    stats.refused_memory + stats.refused_closed,
+                stats.alerts_refused);
+      EXPECT_EQ(stats.undelivered_peer_died + stats.undelivered_receiver_full +
+                    stats.undelivered_receiver_memory + stats.undelivered_closed,
+                stats.alerts_undelivered);
       EXPECT_EQ(stats.queued_bytes, 0u);
       EXPECT_EQ(family_->at(slot).meter().queued_bytes(), 0u);
       EXPECT_EQ(stats.reassembly_bytes, 0u);

@@ -174,7 +174,7 @@ SendResult SimulatedFamily::Queue(int from, const Target& target, std::string_vi
   Admission admission =
       at(from).Accept(target, {name, payload->view}, held, payload->owned, first_charge);
   if (!admission.status.ok()) {
-    at(from).CountRefused();
+    at(from).CountRefused(admission.status, name.size() + payload->view.size(), admission.full);
     return std::move(admission.status);
   }
   const std::uint64_t failures = at(from).failures(slot);

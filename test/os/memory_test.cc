@@ -115,10 +115,19 @@ TEST(SealedRegion, CannotBeWrittenByAChild) {
   ::close(g_kept_fd);
 }
 
-TEST(SealedRegion, KeepsNoDescriptor) {
+TEST(SealedRegion, KeepsOneDescriptorForReadersAndOnlyIfItIsSealed) {
   const std::set<int> before = OpenDescriptors();
-  const absl::StatusOr<SealedRegion> region = SealedRegion::Create("alertpipe-test", 1);
+  absl::StatusOr<SealedRegion> region = SealedRegion::Create("alertpipe-test", 1);
   ASSERT_TRUE(region.ok());
+  ASSERT_EQ(OpenDescriptors().size(), before.size() + 1);
+  EXPECT_NE(::fcntl(region->fd(), F_GETFD) & FD_CLOEXEC, 0);
+  EXPECT_LT(::pwrite(region->fd(), "x", 1, 0), 0);
+  region->CloseFd();
+  EXPECT_EQ(OpenDescriptors(), before);
+  const Replace<&Calls::fcntl> old(&FcntlWithoutFutureWrite);
+  region = SealedRegion::Create("alertpipe-test", 1);
+  ASSERT_TRUE(region.ok());
+  EXPECT_LT(region->fd(), 0);
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
@@ -274,6 +283,16 @@ TEST(SharedRegion, HasACloseOnExecDescriptorAndAFixedSize) {
   EXPECT_NE(::ftruncate(region->fd(), 0), 0);
   EXPECT_NE(::ftruncate(region->fd(), 1 << 20), 0);
   EXPECT_NE(::fcntl(region->fd(), F_ADD_SEALS, F_SEAL_WRITE), 0);
+}
+
+TEST(SharedRegion, IsWrittenThroughInheritedMappingsOnly) {
+  const NoLeaks no_leaks;
+  absl::StatusOr<SharedRegion> region = SharedRegion::Create("alertpipe-test", 1);
+  ASSERT_TRUE(region.ok());
+  EXPECT_EQ(::mmap(nullptr, 1, PROT_WRITE, MAP_SHARED, region->fd(), 0), MAP_FAILED);
+  EXPECT_LT(::pwrite(region->fd(), "x", 1, 0), 0);
+  const Replace<&Calls::fcntl> old(&FcntlWithoutFutureWrite);
+  EXPECT_TRUE(SharedRegion::Create("alertpipe-test", 1).ok()) << "an older kernel";
 }
 
 TEST(SharedRegion, KeepOnlyKeepsFirstLastAllOrNothing) {

@@ -258,22 +258,6 @@ TEST(Exit, WorkerThatDiedBeforeTheMasterHadALoopIsReported) {
   EXPECT_TRUE(family.Until([&] { return family.exits.size() == 1; }));
 }
 
-TEST(Exit, LastStatsOutliveTheWorker) {
-  Shared<Heard> heard;
-  Family family(FamilyOf(2));
-  const Peer worker = family.Spawn(Listener(&*heard));
-  EXPECT_FALSE(family->LastStats(1).has_value());
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(family->Send(worker, "name", "data").ok());
-  ASSERT_TRUE(family.Until([&] { return heard->alerts[1] == 5; }));
-  ASSERT_TRUE(family.KillAndReap(worker));
-  const std::optional<Stats> stats = family->LastStats(1);
-  ASSERT_TRUE(stats.has_value());
-  EXPECT_GE(stats->alerts_delivered, 4u);
-  EXPECT_LE(stats->alerts_delivered, 5u);
-  EXPECT_FALSE(family->LastStats(2).has_value());
-  EXPECT_FALSE(family->LastStats(77).has_value());
-}
-
 // ---- Who joins, who leaves ----------------------------------------------------------------------
 
 struct Roll {

@@ -219,7 +219,7 @@ TEST(OwnForkCancel, GivesQueuedAlertsBackAndTheSuccessorGetsNone) {
   EXPECT_GT(back, 0);
   EXPECT_EQ(stats.alerts_drained + static_cast<std::uint64_t>(back), 50u) << "the account settles";
   EXPECT_TRUE(family.exits.empty()) << "nobody has ended";
-  EXPECT_FALSE(family->LastStats(1).has_value());
+  EXPECT_FALSE(family->StatsOf(1)->last.has_value());
   EXPECT_TRUE(Says(family->Send(To::Slot(1), "old").status(), StatusCode::kUnavailable));
   EXPECT_TRUE(Says(family->Cancel(1), StatusCode::kFailedPrecondition, {"slot 1", "not reserved"}));
 
@@ -404,7 +404,7 @@ TEST(OwnForkExit, QueuedAlertsComeBackAndStatsAreKept) {
   family.Release(own);
   EXPECT_TRUE(family->Send(own, "ask").ok());
   ASSERT_TRUE(family.Until([&] { return seen->alerts[1] == 1; }));
-  EXPECT_FALSE(family->LastStats(1).has_value());
+  EXPECT_FALSE(family->StatsOf(1)->last.has_value());
   ASSERT_TRUE(family.Stop(own));
   std::uint64_t back = 0;
   family->OnUndelivered([&](const Undelivered& undelivered) {
@@ -421,8 +421,8 @@ TEST(OwnForkExit, QueuedAlertsComeBackAndStatsAreKept) {
   ASSERT_TRUE(family.Until([&] { return family->QueuedBytes() == 0; }));
   EXPECT_GT(back, 0u);
   EXPECT_EQ(exit->alerts_drained + back, 60u);
-  ASSERT_TRUE(family->LastStats(1).has_value());
-  EXPECT_EQ(family->LastStats(1)->alerts_delivered, 1u);
+  ASSERT_TRUE(family->StatsOf(1)->last.has_value());
+  EXPECT_EQ(family->StatsOf(1)->last->stats.alerts_delivered, 1u);
 }
 
 TEST(OwnForkExit, OnlyTheDeadOfThisFamilyAreReported) {
@@ -476,7 +476,7 @@ TEST(OwnForkExit, CodeIsTold) {
   ASSERT_TRUE(exit.ok()) << exit.status();
   EXPECT_EQ(exit->exit_code, 7);
   EXPECT_EQ(exit->signal, 0);
-  EXPECT_TRUE(family->LastStats(1).has_value());
+  EXPECT_TRUE(family->StatsOf(1)->last.has_value());
 }
 
 // The library looks for dead workers all the time, and leaves this one alone.

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-FOLDERS = ('include', 'lib', 'test', 'bench', 'examples')
+FOLDERS = ('include', 'lib', 'tools', 'test', 'bench', 'examples')
 # Where a list names files by what comes before this.
 SHORT = ('_test.cc', '_bench.cc')
 

@@ -3,12 +3,18 @@
 // A counter page has one writer, and anybody reads it at any time.
 #include "core/counters.h"
 
+#include <alertpipe/limits.h>
+
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#include "../core/heap_roster.h"
+#include "core/roster.h"
+#include "core/slot_stats.h"
 
 namespace alertpipe::core {
 namespace {
@@ -72,6 +78,52 @@ TEST(CounterThreads, AResetPageBelongsToItsGeneration) {
   reader.join();
   EXPECT_EQ(page->Snapshot().alerts_accepted, 10u);
   EXPECT_EQ(page->generation.load(), 20000u);
+}
+
+// The lives of a slot's workers, each of which sets its counters to its generation, under the eyes
+// of a reader: no figure is ever shown for a worker that did not write it.
+TEST(CounterThreads, FiguresAreThoseOfTheirIncarnation) {
+  HeapRoster roster(GenerousSettings(2));
+  const auto page = std::make_unique<CounterPage>();
+  std::atomic<bool> stop{false};
+  std::atomic<int> wrong{0};
+  std::uint64_t live = 0;
+  std::uint64_t last = 0;
+  std::thread reader([&] {
+    do {
+      const SlotStats slot = ReadSlot(roster.roster(), *page, roster.roster().archived(1), 1);
+      if (slot.live.has_value()) {
+        ++live;
+        const std::uint64_t own = slot.live->peer.generation;
+        for (const std::uint64_t value : {slot.live->stats.alerts_accepted, slot.live->stats.writes,
+                                          slot.live->stats.reassembly_bytes_peak}) {
+          if (value != 0 && value != own) ++wrong;
+        }
+      }
+      if (slot.last.has_value()) {
+        ++last;
+        const std::uint64_t own = slot.last->peer.generation;
+        if (slot.last->stats.alerts_accepted != own || slot.last->stats.writes != own ||
+            slot.last->stats.reassembly_bytes_peak != own ||
+            slot.last->peer.pid != static_cast<pid_t>(own + 1)) {
+          ++wrong;
+        }
+      }
+    } while (!stop.load(std::memory_order_relaxed));
+  });
+  for (std::uint32_t generation = 1; generation <= 50000; ++generation) {
+    page->Reset(generation);
+    roster.Publish(1, generation, SlotState::kUp, generation + 1);
+    page->alerts_accepted.Set(generation);
+    page->writes.Set(generation);
+    page->reassembly_bytes_peak.Set(generation);
+    roster.Publish(1, generation, SlotState::kDown, generation + 1);
+    roster.Archive(1, {generation, generation + 1, SlotState::kDown}, page->Snapshot());
+  }
+  stop = true;
+  reader.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(live + last, 0u);
 }
 
 }  // namespace
