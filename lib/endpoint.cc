@@ -162,6 +162,10 @@ void Endpoint::OnDamage(DamageHook hook) {
   SetHook(impl_.get(), &internal::EndpointImpl::on_damage, std::move(hook));
 }
 
+void Endpoint::OnDiagnostic(DiagnosticHook hook) {
+  SetHook(impl_.get(), &internal::EndpointImpl::on_diagnostic, std::move(hook));
+}
+
 Peer Endpoint::self() const { return impl_ == nullptr ? Peer() : impl_->core().self(); }
 
 Peer Endpoint::master() const {

@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "core/check.h"
+#include "os/clock.h"
 
 namespace alertpipe::internal {
 namespace {
@@ -59,7 +60,8 @@ EndpointImpl::EndpointImpl(Wiring wiring, os::ForkGuard guard)
       guard_(std::move(guard)),
       io_(wiring_.kernel),
       core_(wiring_.roster, wiring_.self, wiring_.page, wiring_.notices),
-      thread_(std::this_thread::get_id()) {}
+      thread_(std::this_thread::get_id()),
+      diagnostics_([] { return os::MonotonicNanos(); }) {}
 
 EndpointImpl::~EndpointImpl() = default;
 
@@ -148,7 +150,10 @@ absl::Status EndpointImpl::CheckHandlerName(std::string_view name) {
 
 absl::Status EndpointImpl::Refused(absl::Status status, std::size_t bytes, bool full) {
   // In a process that was forked from here the counters are this one's, or not mapped at all.
-  if (guard_.InOwner()) core_.CountRefused(status, bytes, full);
+  if (!guard_.InOwner()) return status;
+  core_.CountRefused(status, bytes, full);
+  if (absl::IsResourceExhausted(status) && !full)
+    diagnostics_.Note(Diagnostic::Kind::kRefusedMemory);
   return status;
 }
 
@@ -232,9 +237,17 @@ SendResult EndpointImpl::Deliver(const core::Target& target, const core::Content
     FlushSlot(slot, false);
     admission = core_.Accept(target, content, held, payload->owned, first_charge);
   }
-  if (!admission.status.ok())
+  if (!admission.status.ok()) {
+    if (admission.full) {
+      const core::RosterWord& word = target.word;
+      Diagnostic& event = diagnostics_.Note(Diagnostic::Kind::kRefusedFull,
+                                            {static_cast<pid_t>(word.pid), slot, word.generation});
+      event.limit = admission.cap;
+      event.value = admission.queued;
+    }
     return Refused(std::move(admission.status), content.name.size() + content.data.size(),
                    admission.full);
+  }
   const std::uint64_t failures = core_.failures(slot);
   if (admission.write_now) FlushSlot(slot, !admission.idle);
   const bool written = core_.AllWritten(slot) && core_.failures(slot) == failures;
@@ -269,7 +282,10 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
     if (result.error != 0) {
       // EAGAIN: the pipe is full. Anything else (ENOMEM) is the kernel's shortage: wait as well.
       core_.Blocked(slot, result.error != EAGAIN);
-      if (on_loop() && !pump_->WaitWritable(slot, fd)) {
+      if (result.error != EAGAIN) NoteIo(Diagnostic::Kind::kWriteFailed, slot, result.error);
+      const int error = on_loop() ? pump_->WaitWritable(slot, fd) : 0;
+      if (error != 0) {
+        NoteIo(Diagnostic::Kind::kPollFailed, slot, -error);
         core_.Unblocked(slot);
         core_.MarkDirty(slot);
       }

@@ -25,6 +25,7 @@
 
 #include "core/endpoint.h"
 #include "core/handler_table.h"
+#include "diagnostics.h"
 #include "os/fork_guard.h"
 #include "os/kernel.h"
 #include "os/pipe.h"
@@ -110,6 +111,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void NoticesChanged();
   // Writes what could not be written before and calls hooks, without a loop.
   void ServiceDetached();
+  // What is noted here is told at the end of the turn.
+  Diagnostics& diagnostics() { return diagnostics_; }
   // There may be events: the loop should turn soon.
   void Wake() { UpdateBusy(); }
   // Called when the endpoint has closed, by Close or Shutdown: for what else its owner has on the
@@ -129,6 +132,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   Shared<Endpoint::PeerHook> on_joined;
   Shared<Endpoint::PeerHook> on_left;
   Shared<Endpoint::DamageHook> on_damage;
+  Shared<Endpoint::DiagnosticHook> on_diagnostic;
   Shared<absl::AnyInvocable<void()>> on_master_gone;
 
  private:
@@ -193,6 +197,10 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void FlushAll();
   void TellEvents(bool all);
   void Tell(const core::Event& event);
+  void NoteIo(Diagnostic::Kind kind, int slot, int error);
+  void NoteArrival(const core::Arrival& arrival);
+  void NoteCounters();
+  void TellDiagnostics(bool all);
   void UpdateBusy();
   void FinishClose();
   void EnterClosed();
@@ -220,7 +228,11 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool close_deadline_passed_ = false;
   std::uint64_t undelivered_before_close_ = 0;
   Endpoint::CloseHook close_done_;
-  std::uint64_t last_error_line_ns_ = 0;
+
+  Diagnostics diagnostics_;
+  bool telling_diagnostics_ = false;
+  std::uint64_t stale_noted_ = 0;            // of alerts_stale
+  std::uint64_t rejects_dropped_noted_ = 0;  // of rejects_dropped
 };
 
 }  // namespace alertpipe::internal

@@ -16,12 +16,9 @@
 #include <utility>
 
 #include "endpoint_impl.h"
-#include "os/clock.h"
 
 namespace alertpipe::internal {
 namespace {
-
-constexpr std::uint64_t kErrorLineIntervalNs = 1000000000;
 
 absl::string_view View(std::string_view text) {
   return absl::string_view(text.data(), text.size());
@@ -35,6 +32,14 @@ void CallHook(bool* handling, std::shared_ptr<Hook> hook, const Args&... args) n
   const bool outer = std::exchange(*handling, true);
   (*hook)(args...);
   *handling = outer;
+}
+
+// What is printed where nobody listens.
+void PrintHandlerError(const Diagnostic& report) {
+  const std::string name = absl::CHexEscape(View(report.name));
+  const std::string exception(report.exception);
+  std::fprintf(stderr, "alertpipe: the handler for \"%s\" threw %s (%llu since the last line)\n",
+               name.c_str(), exception.c_str(), static_cast<unsigned long long>(report.count));
 }
 
 }  // namespace
@@ -76,6 +81,7 @@ void EndpointImpl::OnTurnEnd() {
   core_.BeginTurn();
   FlushDirty();
   if (HasEvents()) TellEvents(false);
+  TellDiagnostics(false);
   if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
   UpdateBusy();
 }
@@ -105,12 +111,16 @@ void EndpointImpl::OnReadable() {
 
 void EndpointImpl::ReadOnce() {
   core::CounterPage& page = core_.page();
-  if (!wiring_.kernel.nowait && os::RestoreNonBlocking(wiring_.inbox_fd))
+  if (!wiring_.kernel.nowait && os::RestoreNonBlocking(wiring_.inbox_fd)) {
     page.nonblock_restored.Add();
+    diagnostics_.Note(Diagnostic::Kind::kNonblockRestored);
+  }
   core::Inbox& inbox = core_.inbox();
   const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), inbox.space_bytes());
   page.reads.Add();
   if (result.error != 0) (result.error == EAGAIN ? page.reads_empty : page.read_errors).Add();
+  if (result.error != 0 && result.error != EAGAIN)
+    diagnostics_.Note(Diagnostic::Kind::kReadFailed).error = result.error;
   // An empty pipe is a packet boundary as well.
   inbox.Received(result.error == 0 ? result.bytes : 0);
 }
@@ -120,6 +130,7 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
   for (; handled_ < alerts_per_turn_max_; ++handled_) {
     core_.NextArrival(&arrival);
     if (arrival.kind == core::Arrival::Kind::kNone) return;
+    NoteArrival(arrival);
     if (arrival.kind == core::Arrival::Kind::kDamage) {
       CallHook(&handling_, on_damage, arrival.damage);
     } else if (arrival.kind == core::Arrival::Kind::kAlert) {
@@ -129,6 +140,7 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
     }
     if (state_ == State::kClosed) {
       DiscardArrivals();
+      TellDiagnostics(true);  // the handler may have thrown after it had closed
       return;
     }
   }
@@ -140,6 +152,7 @@ void EndpointImpl::HandleAlert(const core::Arrival& arrival,
   if (handler == nullptr) {
     handlers_.End();
     CountUnhandled(arrival);
+    diagnostics_.Note(Diagnostic::Kind::kUnhandled, arrival.sender, 1, arrival.name);
     if (arrival.request_id != 0) core_.Unhandled(arrival.sender, arrival.request_id);
     return;
   }
@@ -185,17 +198,10 @@ void EndpointImpl::CountUnhandled(const core::Arrival& arrival) {
 
 // Called inside the catch clause.
 void EndpointImpl::ReportHandlerError(const Peer& sender, std::string_view handler) {
-  if (on_handler_error != nullptr) {
-    CallHook(&handling_, on_handler_error, HandlerError{sender, handler, std::current_exception()});
-    return;
-  }
-  const std::uint64_t now = os::MonotonicNanos();
-  if (last_error_line_ns_ != 0 && now - last_error_line_ns_ < kErrorLineIntervalNs) return;
-  last_error_line_ns_ = now;
   const std::type_info* type = abi::__cxa_current_exception_type();
-  const std::string name = absl::CHexEscape(View(handler));
-  std::fprintf(stderr, "alertpipe: the handler for \"%s\" threw %s (handler_errors counts all)\n",
-               name.c_str(), type != nullptr ? type->name() : "an unknown exception");
+  diagnostics_.Note(Diagnostic::Kind::kHandlerThrew, sender, 1, handler).exception =
+      type != nullptr ? type->name() : "an unknown exception";
+  CallHook(&handling_, on_handler_error, HandlerError{sender, handler, std::current_exception()});
 }
 
 // What has been read and will not be handed out any more counts as unhandled.
@@ -261,6 +267,64 @@ void EndpointImpl::Tell(const core::Event& event) {
   }
 }
 
+// ---- Diagnostics ----
+
+void EndpointImpl::NoteIo(Diagnostic::Kind kind, int slot, int error) {
+  const core::RosterWord word = core_.roster().Get(slot);
+  const Peer peer = {static_cast<pid_t>(word.pid), slot, word.generation};
+  diagnostics_.Note(kind, peer).error = error;
+}
+
+void EndpointImpl::NoteArrival(const core::Arrival& arrival) {
+  using Kind = Diagnostic::Kind;
+  if (arrival.kind == core::Arrival::Kind::kReject) {
+    const bool full = arrival.reason == UndeliveredReason::kReceiverFull;
+    Diagnostic& event =
+        diagnostics_.Note(full ? Kind::kRejectedFull : Kind::kRejectedMemory, arrival.sender);
+    event.limit = core_.roster().settings().reassembly_bytes_max;
+    event.value = core_.meter().reassembly_bytes();
+  } else if (arrival.kind == core::Arrival::Kind::kDamage) {
+    static constexpr Kind kKinds[] = {Kind::kDamagedFraming, Kind::kDamagedPacket,
+                                      Kind::kDamagedRecord};
+    const Damage& damage = arrival.damage;
+    diagnostics_.Note(kKinds[static_cast<int>(damage.kind)], {0, damage.claimed_slot, 0}).value =
+        damage.bytes_discarded;
+  }
+}
+
+// What the core only counts.
+void EndpointImpl::NoteCounters() {
+  const std::uint64_t stale = core_.page().alerts_stale.Get();
+  const std::uint64_t dropped = core_.page().rejects_dropped.Get();
+  if (stale != stale_noted_)
+    diagnostics_.Note(Diagnostic::Kind::kStale, Peer(), stale - stale_noted_);
+  if (dropped != rejects_dropped_noted_)
+    diagnostics_.Note(Diagnostic::Kind::kRejectsDropped, Peer(), dropped - rejects_dropped_noted_);
+  stale_noted_ = stale;
+  rejects_dropped_noted_ = dropped;
+}
+
+// `all`: also what the limit of one report a second has held back.
+void EndpointImpl::TellDiagnostics(bool all) {
+  NoteCounters();
+  if (telling_diagnostics_ || !(all || diagnostics_.due())) return;
+  telling_diagnostics_ = true;
+  Diagnostic report;
+  for (int i = 0; i < Diagnostic::kKinds; ++i) {
+    const auto kind = static_cast<Diagnostic::Kind>(i);
+    const bool to_stderr = on_diagnostic == nullptr && on_handler_error == nullptr &&
+                           kind == Diagnostic::Kind::kHandlerThrew;
+    if (on_diagnostic == nullptr && !to_stderr) continue;
+    if (!diagnostics_.Take(kind, all, &report)) continue;
+    if (to_stderr) {
+      PrintHandlerError(report);
+    } else {
+      CallHook(&handling_, on_diagnostic, report);
+    }
+  }
+  telling_diagnostics_ = false;
+}
+
 void EndpointImpl::OnLifeline() {
   if (!guard_.InOwner() || handling_ || !is_master_gone_ || !is_master_gone_()) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
@@ -284,6 +348,7 @@ void EndpointImpl::ServiceDetached() {
   FlushDirty();
   TellEvents(true);
   tell_all_ = false;
+  TellDiagnostics(false);
 }
 
 // ---- The end ----
@@ -318,6 +383,7 @@ void EndpointImpl::FinishClose() {
   EnterClosed();
   DiscardArrivals();
   TellEvents(true);
+  TellDiagnostics(true);
   report.undelivered_alerts = core_.page().alerts_undelivered.Get() - undelivered_before_close_;
   if (!close_done_) return;
   CallHook(&handling_, std::make_shared<Endpoint::CloseHook>(std::move(close_done_)), report);
@@ -354,6 +420,8 @@ void EndpointImpl::Shutdown() {
       TellEvents(true);
     }
   }
+  TellDiagnostics(true);
+  on_diagnostic.reset();
   handlers_.Clear();
   for (auto* hook : {&on_drained, &on_joined, &on_left}) hook->reset();
   if (!telling_) on_undelivered.reset();
@@ -368,6 +436,7 @@ void EndpointImpl::LastWords() {
   core_.FailAll(UndeliveredReason::kClosed);
   CancelWaits();
   TellEvents(true);
+  TellDiagnostics(true);
   if (pump_.has_value()) pump_->Abandon();
 }
 

@@ -70,6 +70,12 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
   auto impl = internal::EndpointImpl::Create(std::move(wiring));
   if (!impl.ok()) return impl.status();
   state->impl = *std::move(impl);
+  const std::size_t granted = state->family->pipe_capacity_min();
+  if (granted < options.pipe_capacity) {
+    Diagnostic& event = state->impl->diagnostics().Note(Diagnostic::Kind::kPipeSmall);
+    event.limit = options.pipe_capacity;
+    event.value = granted;
+  }
   return state;
 }
 
@@ -226,6 +232,9 @@ void Master::State::Drain(int slot) {
   page.alerts_drained.Add(place.drained.alerts);
   page.alerts_drained_stale.Add(place.drained.stale);
   page.damaged_bytes.Add(place.drained.damaged_bytes);
+  if (place.drained.alerts > 0) {
+    impl->diagnostics().Note(Diagnostic::Kind::kDrained, PeerIn(slot), place.drained.alerts);
+  }
 }
 
 // Keeps the counters of a dead worker, with what it has left unread.

@@ -6,6 +6,7 @@
 
 #include <alertpipe/alert.h>         // IWYU pragma: export
 #include <alertpipe/buffer.h>        // IWYU pragma: export
+#include <alertpipe/diagnostic.h>    // IWYU pragma: export
 #include <alertpipe/endpoint.h>      // IWYU pragma: export
 #include <alertpipe/family_stats.h>  // IWYU pragma: export
 #include <alertpipe/limits.h>        // IWYU pragma: export

@@ -31,6 +31,7 @@
 
 #include <alertpipe/alert.h>
 #include <alertpipe/buffer.h>
+#include <alertpipe/diagnostic.h>
 #include <alertpipe/export.h>
 #include <alertpipe/peer.h>
 #include <alertpipe/request.h>
@@ -103,6 +104,7 @@ class ALERTPIPE_EXPORT Endpoint {
   using HandlerErrorHook = absl::AnyInvocable<void(const HandlerError&)>;
   using PeerHook = absl::AnyInvocable<void(const Peer&)>;
   using DamageHook = absl::AnyInvocable<void(const Damage&)>;
+  using DiagnosticHook = absl::AnyInvocable<void(const Diagnostic&)>;
   using CloseHook = absl::AnyInvocable<void(const CloseReport&)>;
 
   Endpoint(const Endpoint&) = delete;
@@ -204,8 +206,8 @@ class ALERTPIPE_EXPORT Endpoint {
   // the destructor for what these give up). Without a hook such alerts are still counted. Not
   // called for requests: their callback is told.
   void OnUndelivered(UndeliveredHook hook);
-  // Called when a handler threw. Without a hook one line goes to stderr, at most one a second, with
-  // the alert's name and the exception's type.
+  // Called each time that a handler threw, at once. Without this hook and without OnDiagnostic one
+  // line goes to stderr, at most one a second, with the alert's name and the exception's type.
   void OnHandlerError(HandlerErrorHook hook);
   // Called when everything that was queued for a peer has been written, if an alert to it had to be
   // queued because its pipe was full, or was refused because its queue was.
@@ -215,8 +217,14 @@ class ALERTPIPE_EXPORT Endpoint {
   // it knew has left, and who is in that slot now.
   void OnJoined(PeerHook hook);
   void OnLeft(PeerHook hook);
-  // Called for bytes that made no sense: a hostile or broken relative. See SECURITY.md.
+  // Called each time that bytes made no sense: a hostile or broken relative. See SECURITY.md.
   void OnDamage(DamageHook hook);
+  // For the log: called for all that should not happen (diagnostic.h), damage and handlers that
+  // threw included, whatever other hooks are set. At most once a second for each kind: the first
+  // event is told in the same turn of the loop, those of the following second together with the
+  // next event of the kind, or when the endpoint ends. What happened before the hook was set is
+  // told too. Without a hook nothing is printed but the line of OnHandlerError.
+  void OnDiagnostic(DiagnosticHook hook);
 
   // ---- Who is there ----
 

@@ -54,7 +54,9 @@ struct Admission {
   std::uint64_t alert_id = 0;
   bool write_now = false;  // write within the call: the receiver is idle, or a packet is full
   bool idle = false;       // nothing else of this turn is there to share a packet with
-  bool full = false;       // refused: a queue has no room
+  bool full = false;       // refused: a queue has no room, `queued` of `cap` bytes are taken
+  std::uint64_t cap = 0;
+  std::uint64_t queued = 0;
 };
 
 // A receiver, as the roster named it when the send began.
@@ -233,8 +235,8 @@ class Endpoint {
     return gone != 0 && gone >= word.generation;
   }
   void Readdress(Box* box, int slot, const RosterWord& word);
-  absl::Status CheckCaps(const Target& target, const Content& content, bool owned,
-                         bool first_charge) const;
+  void CheckCaps(const Target& target, const Content& content, bool owned, bool first_charge,
+                 Admission* admission) const;
   void NoteQueue(Box* box);
   void TellDrained(Box* box, int slot);
   void TellRoom();

@@ -13,9 +13,12 @@
 namespace alertpipe::core {
 namespace {
 
-absl::Status NoRoom(absl::string_view knob, std::uint64_t cap, std::size_t queued,
-                    std::size_t needed, const std::string& whose) {
-  return absl::ResourceExhaustedError(
+void NoRoom(absl::string_view knob, std::uint64_t cap, std::size_t queued, std::size_t needed,
+            const std::string& whose, Admission* admission) {
+  admission->full = true;
+  admission->cap = cap;
+  admission->queued = queued;
+  admission->status = absl::ResourceExhaustedError(
       absl::StrCat(whose, " is full: ", knob, " is ", cap, " bytes, ", queued,
                    " are queued, the alert needs ", needed, " more"));
 }
@@ -134,36 +137,38 @@ absl::Status Endpoint::CheckContent(std::string_view name, std::size_t data_byte
 }
 
 // An alert that is handed over may exceed a cap where nothing else is queued.
-absl::Status Endpoint::CheckCaps(const Target& target, const Content& content, bool owned,
-                                 bool first_charge) const {
+void Endpoint::CheckCaps(const Target& target, const Content& content, bool owned,
+                         bool first_charge, Admission* admission) const {
   const Outbox& outbox = boxes_[Index(target.slot)].outbox;
   const std::uint64_t per_peer = roster_.settings().queued_bytes_per_peer_max;
   const std::uint64_t cap = roster_.settings().queued_bytes_max;
   const std::size_t alone = Outbox::CostWhenEmpty(content).total();
   if (!owned && alone > std::min(per_peer, cap)) {
     const bool peer = per_peer <= cap;
-    return absl::InvalidArgumentError(absl::StrCat(
+    admission->status = absl::InvalidArgumentError(absl::StrCat(
         "an alert with ", content.data.size(), " bytes of data takes ", alone,
         " in a queue and exceeds ", peer ? "queued_bytes_per_peer_max" : "queued_bytes_max",
         ", which is ", peer ? per_peer : cap,
         ": data of that size can only be handed over as a Buffer"));
+    return;
   }
   const Cost cost = outbox.CostOf(content);
   const std::size_t queued = outbox.queued_bytes();
   if (queued + cost.total() > per_peer && !(owned && alone > per_peer && queued == 0)) {
     return NoRoom("queued_bytes_per_peer_max", per_peer, queued, cost.total(),
-                  absl::StrCat("the queue for ", Describe(PeerAt(target.slot, target.word))));
+                  absl::StrCat("the queue for ", Describe(PeerAt(target.slot, target.word))),
+                  admission);
   }
   // The data of a broadcast is held once.
   const std::size_t added = first_charge ? cost.total() : cost.packets;
   const std::size_t in_all = meter_.queued_bytes();
   const bool exempt = owned && alone > cap && (in_all == 0 || !first_charge);
   if (in_all + added > cap && !exempt) {
-    return NoRoom("queued_bytes_max", cap, in_all, added,
-                  absl::StrCat("the room for all receivers, ",
-                               Describe(PeerAt(target.slot, target.word)), " among them,"));
+    NoRoom("queued_bytes_max", cap, in_all, added,
+           absl::StrCat("the room for all receivers, ", Describe(PeerAt(target.slot, target.word)),
+                        " among them,"),
+           admission);
   }
-  return absl::OkStatus();
 }
 
 void Endpoint::Readdress(Box* box, int slot, const RosterWord& word) {
@@ -191,8 +196,7 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
     return admission;
   }
   Readdress(&box, slot, target.word);
-  admission.status = CheckCaps(target, content, owned, first_charge);
-  admission.full = absl::IsResourceExhausted(admission.status);
+  CheckCaps(target, content, owned, first_charge, &admission);
   if (admission.status.ok()) {
     const std::uint64_t id = box.outbox.next_id();
     const bool queued = content.fits_packet() ? box.outbox.AppendSmall(content, &pool_)

@@ -58,14 +58,14 @@ void Pump::ForgetLifeline() {
   lifeline_check_.Close();
 }
 
-bool Pump::WaitWritable(int slot, int fd) {
+int Pump::WaitWritable(int slot, int fd) {
   Poll& poll = writable_[static_cast<std::size_t>(slot)];
   if (!poll.valid()) {
     const int error = poll.Init(loop_, fd, [this, slot] { client_->OnWritable(slot); });
-    if (error != 0) return false;
+    if (error != 0) return error;
     poll.SetRef(keep_alive_);
   }
-  return poll.Start(UV_WRITABLE) == 0;
+  return poll.Start(UV_WRITABLE);
 }
 
 void Pump::StopWritable(int slot) { writable_[static_cast<std::size_t>(slot)].Stop(); }

@@ -51,8 +51,9 @@ class Pump {
 
   // Stops and starts listening to the inbox.
   void PauseInbox(bool paused);
-  // Calls OnWritable(slot) while `fd` can be written, until StopWritable. False when libuv refuses.
-  bool WaitWritable(int slot, int fd);
+  // Calls OnWritable(slot) while `fd` can be written, until StopWritable. Returns 0 or libuv's
+  // error.
+  int WaitWritable(int slot, int fd);
   void StopWritable(int slot);
   // Whether the loop should call OnMoreWork in its next turn instead of waiting.
   void SetBusy(bool busy);

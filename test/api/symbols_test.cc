@@ -29,6 +29,7 @@ TEST(Symbols, FreeFunctions) {
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(UndeliveredReason)>(&ToString)));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(ResponseOutcome)>(&ToString)));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(SlotState)>(&ToString)));
+  EXPECT_TRUE(Linked(static_cast<std::string_view (*)(Diagnostic::Kind)>(&ToString)));
   EXPECT_TRUE(Linked(&ReadFamilyStats));
 }
 
@@ -106,6 +107,7 @@ TEST(Symbols, Endpoint) {
   EXPECT_TRUE(Linked(&Endpoint::OnJoined));
   EXPECT_TRUE(Linked(&Endpoint::OnLeft));
   EXPECT_TRUE(Linked(&Endpoint::OnDamage));
+  EXPECT_TRUE(Linked(&Endpoint::OnDiagnostic));
   EXPECT_TRUE(Linked(&Endpoint::self));
   EXPECT_TRUE(Linked(&Endpoint::master));
   EXPECT_TRUE(Linked(&Endpoint::Workers));
