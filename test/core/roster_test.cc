@@ -72,9 +72,31 @@ TEST(Roster, EverySlotHasAWordOfItsOwn) {
   EXPECT_EQ(roster.settings().queued_bytes_max, GenerousSettings(1).queued_bytes_max);
 }
 
-TEST(Roster, TheMemoryOfTheLastWordIsCounted) {
-  EXPECT_GE(RosterMemory::Bytes(1), sizeof(FamilySettings) + sizeof(std::uint64_t));
-  EXPECT_EQ(RosterMemory::Bytes(100) - RosterMemory::Bytes(99), sizeof(std::uint64_t));
+TEST(Roster, WordsAndFiguresHaveMemoryOfTheirOwn) {
+  for (const std::uint32_t slots : {1U, 7U, 8U, 9U, 4097U}) {
+    HeapRoster roster(GenerousSettings(slots));
+    Stats stats;
+    for (std::uint32_t i = 0; i < slots; ++i) {
+      const auto slot = static_cast<int>(i);
+      roster.Publish(slot, i + 1, SlotState::kUp, i + 2);
+      stats.alerts_accepted = i + 3;
+      stats.pipe_capacity = i + 4;
+      roster.Archive(slot, {i + 5, i + 6, SlotState::kDown}, stats);
+    }
+    for (std::uint32_t i = 0; i < slots; ++i) {
+      const auto slot = static_cast<int>(i);
+      EXPECT_EQ(roster.roster().Get(slot), (RosterWord{i + 1, i + 2, SlotState::kUp}));
+      const ArchivedCounters& archived = roster.roster().archived(slot);
+      EXPECT_EQ(archived.generation.load(), i + 5);
+      EXPECT_EQ(archived.pid.load(), i + 6);
+      EXPECT_EQ(archived.Snapshot().alerts_accepted, i + 3);
+      EXPECT_EQ(archived.Snapshot().pipe_capacity, i + 4);
+    }
+    const auto* first = reinterpret_cast<const char*>(&roster.roster().archived(0));
+    const auto* last = &roster.roster().archived(static_cast<int>(slots) - 1);
+    EXPECT_EQ(RosterMemory::Bytes(slots) - RosterMemory::ArchiveAt(slots),
+              static_cast<std::size_t>(reinterpret_cast<const char*>(last + 1) - first));
+  }
 }
 
 TEST(Roster, AnIncarnationIsDeadOnceItsSuccessorOrItsDeathIsThere) {
