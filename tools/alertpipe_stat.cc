@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <absl/strings/ascii.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
@@ -38,21 +39,22 @@ constexpr char kUsage[] =
 
 using Row = std::vector<std::string>;
 
-// The first line is the heading. Text to the left, numbers to the right.
+// The first row is the heading. Columns of numbers are aligned to the right.
 void PrintTable(const std::vector<Row>& rows) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const Row& row : rows) {
-    for (std::size_t column = 0; column < row.size(); ++column)
-      widths[column] = std::max(widths[column], row[column].size());
+  std::vector<int> widths(rows.front().size());  // negative: to the left
+  for (std::size_t column = 0; column < widths.size(); ++column) {
+    bool numbers = true;
+    for (const Row& row : rows) {
+      widths[column] = std::max(widths[column], static_cast<int>(row[column].size()));
+      if (&row != &rows.front()) numbers = numbers && absl::ascii_isdigit(row[column][0]);
+    }
+    if (!numbers) widths[column] = -widths[column];
   }
   for (const Row& row : rows) {
     std::string line;
-    for (std::size_t column = 0; column < row.size(); ++column) {
-      const int width = static_cast<int>(widths[column]);
-      absl::StrAppendFormat(&line, "%*s%s", width, row[column],
-                            column + 1 < row.size() ? "  " : "\n");
-    }
-    std::fputs(line.c_str(), stdout);
+    for (std::size_t column = 0; column < row.size(); ++column)
+      absl::StrAppendFormat(&line, column == 0 ? "%*s" : "  %*s", widths[column], row[column]);
+    std::puts(line.c_str());
   }
 }
 

@@ -473,8 +473,8 @@ TEST(Tool, PrintsTheFamilyASlotAndWhatIsWrong) {
   const Output table = RunTool(master);
   EXPECT_EQ(table.code, 0) << table.text;
   EXPECT_TRUE(Holds(table, "family of master " + master + ", 2 slots")) << table.text;
-  EXPECT_TRUE(Holds(table, std::to_string(first.pid) + "      last")) << table.text;
-  EXPECT_TRUE(Holds(table, std::to_string(second.pid) + "        up")) << table.text;
+  EXPECT_TRUE(Holds(table, std::to_string(first.pid) + "  last")) << table.text;
+  EXPECT_TRUE(Holds(table, std::to_string(second.pid) + "  up")) << table.text;
 
   const Output slot = RunTool(master + " 1");
   EXPECT_EQ(slot.code, 0) << slot.text;
