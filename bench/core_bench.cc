@@ -9,8 +9,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/endpoint.h"
+#include "core/handler_table.h"
 #include "core/inbox.h"
 #include "core/outbox.h"
 #include "core/packet.h"
@@ -105,6 +107,51 @@ void BM_EncodeRecords(benchmark::State& state) {
 }
 BENCHMARK(BM_EncodeRecords)->Arg(10)->Arg(1000);
 
+// One full packet.
+void BM_DecodeRecords(benchmark::State& state) {
+  std::uint64_t alerts = 0;
+  const std::string data(static_cast<std::size_t>(state.range(0)), 'x');
+  const std::string packets = StreamOf(data, 2 * kPacketBytesMax, &alerts);
+  std::int64_t records = 0;
+  while (state.KeepRunning()) {
+    PacketHeader header;
+    if (DecodePacket(packets, &header) != Framing::kPacket) std::abort();
+    RecordReader reader(
+        std::string_view(packets).substr(kHeaderBytes, header.bytes - kHeaderBytes));
+    Record record;
+    while (reader.Next(&record) == RecordReader::Step::kRecord) {
+      benchmark::DoNotOptimize(record);
+      ++records;
+    }
+  }
+  state.SetItemsProcessed(records);
+}
+BENCHMARK(BM_DecodeRecords)->Arg(10)->Arg(1000);
+
+// A handler is looked up by name and called, with a number of names to choose from.
+void BM_Dispatch(benchmark::State& state) {
+  HandlerTable table;
+  std::vector<std::string> names;
+  std::uint64_t calls = 0;
+  for (std::int64_t i = 0; i < state.range(0); ++i) {
+    names.push_back("name" + std::to_string(i));
+    table.Set(names.back(), [&calls](Alert&) { ++calls; });
+  }
+  // Only an endpoint makes an Alert, and the handler does not look at it.
+  alignas(Alert) char memory[sizeof(Alert)] = {};
+  Alert& alert = reinterpret_cast<Alert&>(memory);
+  std::size_t next = 0;
+  while (state.KeepRunning()) {
+    Handler* handler = table.Begin(names[next]);
+    (*handler)(alert);
+    table.End();
+    if (++next == names.size()) next = 0;
+  }
+  if (calls != static_cast<std::uint64_t>(state.iterations())) std::abort();
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_Dispatch)->Arg(1)->Arg(8)->Arg(64);
+
 // A full pipe is read and handed out alert by alert.
 void BM_Inbox(benchmark::State& state) {
   const LiveRoster roster(5);
@@ -156,6 +203,23 @@ void BM_ResolvePid(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_ResolvePid)->ArgsProduct({{5, 21, 65, 4097}, {0, 1}});
+
+// Send to a slot: the roster is looked at, nothing is searched.
+void BM_ResolveSlot(benchmark::State& state) {
+  const LiveRoster roster(65);
+  const auto page = std::make_unique<CounterPage>();
+  Peer self;
+  self.slot = 1;
+  self.generation = 1;
+  self.pid = 1001;
+  Endpoint endpoint(roster.roster(), self, page.get(), nullptr);
+  while (state.KeepRunning()) {
+    Target target;
+    if (!endpoint.Resolve(To::Slot(7), &target).ok()) std::abort();
+    benchmark::DoNotOptimize(target);
+  }
+}
+BENCHMARK(BM_ResolveSlot);
 
 // Queued until a packet is full, gathered, and taken by the kernel.
 void BM_Outbox(benchmark::State& state) {

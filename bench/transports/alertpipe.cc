@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// alertpipe itself, used as a program would use it: the public interface only, default options.
+// Data that needs more than one packet is handed over, from buffers that are used again; a sender
+// that is refused goes on when it is told that the queue has drained.
+#include <alertpipe/alertpipe.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "board.h"
+#include "contents.h"
+#include "link.h"
+#include "transport.h"
+
+namespace alertpipe::bench {
+namespace {
+
+constexpr int SlotOf(int process) { return process + 1; }
+constexpr int ProcessOf(const Peer& peer) { return peer.slot - 1; }
+
+// What the library copies into a packet anyway is not worth an owner.
+constexpr std::size_t kHandOverMin = 4000;
+
+// Buffers for data that is handed over. Each is back here when the library has written it to
+// everybody it was for.
+class Blocks {
+ public:
+  explicit Blocks(const Contents& contents) : contents_(contents) {}
+
+  struct Block {
+    Blocks* home;
+    int holders;
+    char data[1];
+  };
+
+  // Held by the caller.
+  Block* Take() {
+    Block* block = nullptr;
+    if (free_.empty()) {
+      block = static_cast<Block*>(std::malloc(sizeof(Block) + contents_.bytes()));
+      if (block == nullptr) std::abort();
+      block->home = this;
+      contents_.Prepare(block->data);
+    } else {
+      block = free_.back();
+      free_.pop_back();
+    }
+    block->holders = 1;
+    return block;
+  }
+
+  // One more holder: the library.
+  Buffer Lend(Block* block) {
+    ++block->holders;
+    return Buffer::Adopt(
+        block->data, contents_.bytes(), [](void* held, char*, std::size_t) { Drop(held); }, block);
+  }
+
+  static void Drop(void* held) {
+    auto* block = static_cast<Block*>(held);
+    if (--block->holders == 0) block->home->free_.push_back(block);
+  }
+
+ private:
+  const Contents& contents_;
+  std::vector<Block*> free_;
+};
+
+class AlertpipeLink {
+ public:
+  AlertpipeLink(const Settings& settings, int self, Place* place)
+      : contents_(settings.bytes, settings.checksum),
+        patience_(absl::Seconds(settings.patience)),
+        audience_(AudienceOf(settings, self)),
+        handed_over_(settings.bytes > kHandOverMin),
+        place_(place),
+        blocks_(contents_) {}
+
+  // The rest is done here and not in the constructor, since it can fail.
+  absl::Status Attach(Slot slot) {
+    uv_loop_init(&loop_);
+    absl::StatusOr<std::unique_ptr<Worker>> worker = Worker::Attach(std::move(slot), &loop_);
+    if (!worker.ok()) return worker.status();
+    worker_ = *std::move(worker);
+    uv_idle_init(&loop_, &idle_);
+    idle_.data = this;
+    block_ = blocks_.Take();
+    return absl::OkStatus();
+  }
+
+  char* Data() { return waiting_ ? nullptr : block_->data; }
+
+  bool Post(Name name) { return audience_.size() == 1 ? PostToOne(name) : PostToAll(name); }
+
+  bool Reply(Name name, std::string_view data) { return alert_->Reply(ToString(name), data).ok(); }
+
+  void Finish() {
+    finishing_ = true;
+    if (waiting_) return;
+    uv_close(reinterpret_cast<uv_handle_t*>(&idle_), nullptr);
+    worker_->Close(patience_, [this](const CloseReport& report) {
+      if (report.undelivered_alerts != 0) {
+        Fail(absl::StrCat(report.undelivered_alerts, " alerts were left at the end"));
+      }
+    });
+  }
+
+  Tally tally() const {
+    const Stats stats = worker_->stats();
+    return {stats.alerts_accepted, stats.packets_written};
+  }
+
+  void Fail(const std::string& why) { place_->Fail(why); }
+
+  template <typename Role>
+  void Run(Role& role) {
+    for (const Name name : {Name::kItem, Name::kLast, Name::kPing, Name::kPong}) {
+      worker_->Receive(ToString(name), [this, &role, name](Alert& alert) {
+        alert_ = &alert;
+        role.OnAlert(*this, ProcessOf(alert.sender()), name, alert.data());
+        UpdateIdle(role);
+      });
+    }
+    worker_->OnDrained([this, &role](const Peer& peer) { OnDrained(role, peer); });
+    worker_->OnUndelivered([this](const Undelivered&) { Fail("an alert was not delivered"); });
+    worker_->OnDamage([this](const Damage&) { Fail("damage was reported"); });
+    worker_->OnMasterGone([] { _exit(1); });
+    turn_ = [this, &role] {
+      role.OnReady(*this);
+      UpdateIdle(role);
+    };
+    UpdateIdle(role);
+    uv_run(&loop_, UV_RUN_DEFAULT);
+  }
+
+ private:
+  // While a role posts, the loop does not sleep: a turn is as much as the role likes to post.
+  template <typename Role>
+  void UpdateIdle(const Role& role) {
+    const bool wanted = role.posting() && !waiting_;
+    if (wanted == posting_ || (finishing_ && !waiting_)) return;
+    posting_ = wanted;
+    if (posting_) {
+      uv_idle_start(&idle_,
+                    [](uv_idle_t* idle) { static_cast<AlertpipeLink*>(idle->data)->turn_(); });
+    } else {
+      uv_idle_stop(&idle_);
+    }
+  }
+
+  template <typename Role>
+  void OnDrained(Role& role, const Peer& peer) {
+    if (!waiting_) return;
+    const auto refused = std::find(refused_.begin(), refused_.end(), ProcessOf(peer));
+    if (refused != refused_.end() && SendTo(ProcessOf(peer), refused_name_).ok()) {
+      refused_.erase(refused);
+      if (refused_.empty()) NextBlock();
+    }
+    waiting_ = !refused_.empty();
+    if (finishing_ && !waiting_) {
+      Finish();
+    } else {
+      UpdateIdle(role);
+    }
+  }
+
+  // Lent data is copied by the library as far as it has to wait; what is handed over is not.
+  SendResult SendTo(int process, Name name) {
+    const To to = To::Slot(SlotOf(process));
+    if (handed_over_) return worker_->Send(to, ToString(name), blocks_.Lend(block_));
+    return worker_->Send(to, ToString(name), std::string_view(block_->data, contents_.bytes()));
+  }
+
+  bool PostToOne(Name name) {
+    const SendResult sent = SendTo(audience_.front(), name);
+    if (sent.ok()) {
+      NextBlock();
+      return true;
+    }
+    waiting_ = true;
+    CheckRefusal(sent);
+    return false;
+  }
+
+  // Those that have no room for it are sent it again, one by one, before the next one.
+  bool PostToAll(Name name) {
+    const BroadcastResult sent =
+        handed_over_
+            ? worker_->Broadcast(ToString(name), blocks_.Lend(block_), Scope::kOthers)
+            : worker_->Broadcast(ToString(name), std::string_view(block_->data, contents_.bytes()),
+                                 Scope::kOthers);
+    if (!sent.ok()) Fail(sent.status().ToString());
+    for (const Refusal& refusal : sent.refused) {
+      CheckRefusal(refusal.status);
+      refused_.push_back(ProcessOf(refusal.peer));
+    }
+    refused_name_ = name;
+    waiting_ = !refused_.empty();
+    if (!waiting_) NextBlock();
+    return true;
+  }
+
+  void NextBlock() {
+    if (!handed_over_) return;
+    Blocks::Drop(block_);
+    block_ = blocks_.Take();
+  }
+
+  void CheckRefusal(const absl::Status& status) {
+    if (!status.ok() && !absl::IsResourceExhausted(status)) Fail(status.ToString());
+  }
+
+  Contents contents_;
+  absl::Duration patience_;
+  std::vector<int> audience_;
+  bool handed_over_;
+  Place* place_;
+
+  Blocks blocks_;
+  Blocks::Block* block_ = nullptr;
+  std::vector<int> refused_;
+  Name refused_name_ = Name::kItem;
+  bool waiting_ = false;  // for OnDrained
+  bool posting_ = false;
+  bool finishing_ = false;
+
+  uv_loop_t loop_;
+  uv_idle_t idle_;
+  std::function<void()> turn_;
+  std::unique_ptr<Worker> worker_;
+  Alert* alert_ = nullptr;
+};
+
+class AlertpipeTransport {
+ public:
+  using Link = AlertpipeLink;
+  static constexpr std::string_view kName = "alertpipe";
+
+  static absl::StatusOr<std::unique_ptr<AlertpipeTransport>> Create(const Settings& settings) {
+    MasterOptions options;
+    options.workers_max = settings.processes();
+    options.pipe_capacity = settings.capacity;
+    absl::StatusOr<std::unique_ptr<Master>> master = Master::Create(options);
+    if (!master.ok()) return master.status();
+    return std::unique_ptr<AlertpipeTransport>(
+        new AlertpipeTransport(settings, *std::move(master)));
+  }
+
+  absl::StatusOr<pid_t> Spawn(int process, Place* place,
+                              const std::function<int(AlertpipeLink&)>& main) {
+    const absl::StatusOr<Peer> worker = master_->Spawn([&](Slot slot) {
+      if (slot.number() != SlotOf(process)) return 1;
+      AlertpipeLink link(settings_, process, place);
+      if (const absl::Status attached = link.Attach(std::move(slot)); !attached.ok()) {
+        link.Fail(attached.ToString());
+        return 1;
+      }
+      return main(link);
+    });
+    if (!worker.ok()) return worker.status();
+    return worker->pid;
+  }
+
+  std::vector<Ended> Reap() {
+    ended_.clear();
+    if (!master_->Service().ok()) std::abort();
+    return ended_;
+  }
+
+  std::size_t capacity() const { return master_->pipe_capacity(); }
+
+ private:
+  AlertpipeTransport(const Settings& settings, std::unique_ptr<Master> master)
+      : settings_(settings), master_(std::move(master)) {
+    master_->OnExit([this](const WorkerExit& exit) {
+      ended_.push_back({exit.worker.pid, exit.exit_code, exit.signal});
+    });
+  }
+
+  Settings settings_;
+  std::vector<Ended> ended_;
+  std::unique_ptr<Master> master_;
+};
+
+const Registered<AlertpipeTransport> kRegistered;
+
+}  // namespace
+}  // namespace alertpipe::bench

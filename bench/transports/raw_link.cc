@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transports/raw_link.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include <absl/strings/str_cat.h>
+
+namespace alertpipe::bench {
+namespace {
+
+std::vector<RawOutbox::Pipe> PipesOf(const std::vector<int>& processes,
+                                     const std::vector<RawPipe>& pipes) {
+  std::vector<RawOutbox::Pipe> list;
+  for (const int process : processes) {
+    list.push_back({process, pipes[static_cast<std::size_t>(process)].write_fd});
+  }
+  return list;
+}
+
+}  // namespace
+
+RawLink::RawLink(const Settings& settings, bool packed, int self, const std::vector<RawPipe>& pipes,
+                 Place* place)
+    : place_(place),
+      data_(settings.bytes, '\0'),
+      inbox_(pipes[static_cast<std::size_t>(self)].read_fd, settings.processes()),
+      audience_(packed, self, kPostLane, PipesOf(AudienceOf(settings, self), pipes)),
+      watched_(pipes.size()),
+      epoll_fd_(epoll_create1(EPOLL_CLOEXEC)) {
+  Contents(settings.bytes, settings.checksum).Prepare(data_.data());
+  for (int process = 0; process < settings.processes(); ++process) {
+    replies_.emplace_back(packed, self, kReplyLane, PipesOf({process}, pipes));
+  }
+  unflushed_.reserve(pipes.size());
+  epoll_event event{EPOLLIN, {}};
+  event.data.u32 = kInboxTag;
+  const int inbox_fd = pipes[static_cast<std::size_t>(self)].read_fd;
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, inbox_fd, &event) != 0) Abort("epoll failed");
+}
+
+RawLink::~RawLink() { close(epoll_fd_); }
+
+Tally RawLink::tally() const {
+  Tally sum = audience_.tally();
+  for (const RawOutbox& outbox : replies_) {
+    sum.alerts += outbox.tally().alerts;
+    sum.packets += outbox.tally().packets;
+  }
+  return sum;
+}
+
+void RawLink::Watch(const RawOutbox& outbox) {
+  for (const RawOutbox::Pipe& pipe : outbox.waiting()) {
+    const auto process = static_cast<std::size_t>(pipe.process);
+    if (watched_[process]) continue;
+    epoll_event event{EPOLLOUT | EPOLLET, {}};
+    event.data.u32 = static_cast<std::uint32_t>(process);
+    if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, pipe.fd, &event) != 0) Abort("epoll failed");
+    watched_[process] = true;
+  }
+}
+
+// What was packed leaves at the end of a turn, unless the next one goes on filling it.
+void RawLink::FlushTurn(bool more_to_come) {
+  for (RawOutbox* outbox : unflushed_) {
+    outbox->Flush();
+    AfterWrite(*outbox);
+  }
+  unflushed_.clear();
+  if (!more_to_come) {
+    audience_.Flush();
+    AfterWrite(audience_);
+  }
+}
+
+void RawLink::Resume(int process) {
+  for (RawOutbox* outbox : {&audience_, &replies_[static_cast<std::size_t>(process)]}) {
+    if (!outbox->blocked()) continue;
+    outbox->Resume();
+    AfterWrite(*outbox);
+    if (outbox != &audience_ && outbox->has_unsent() && !outbox->blocked()) {
+      unflushed_.push_back(outbox);
+    }
+  }
+}
+
+bool RawLink::AllWritten() const {
+  return !audience_.blocked() && !audience_.has_unsent() &&
+         std::none_of(replies_.begin(), replies_.end(), [](const RawOutbox& outbox) {
+           return outbox.blocked() || outbox.has_unsent();
+         });
+}
+
+// There is no way to go on.
+void RawLink::Abort(const std::string& why) {
+  Fail(why);
+  _exit(1);
+}
+
+absl::StatusOr<std::unique_ptr<RawTransport>> RawTransport::Create(const Settings& settings,
+                                                                   bool packed) {
+  std::unique_ptr<RawTransport> transport(new RawTransport(settings, packed));
+  if (absl::Status status = transport->OpenPipes(); !status.ok()) return status;
+  return transport;
+}
+
+absl::Status RawTransport::OpenPipes() {
+  for (int process = 0; process < settings_.processes(); ++process) {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) return absl::ErrnoToStatus(errno, "pipe2");
+    pipes_.push_back({fds[0], fds[1]});
+    if (settings_.capacity != 0 &&
+        fcntl(fds[1], F_SETPIPE_SZ, static_cast<int>(settings_.capacity)) < 0) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("a pipe of ", settings_.capacity, " bytes"));
+    }
+    const auto granted = static_cast<std::size_t>(fcntl(fds[1], F_GETPIPE_SZ));
+    capacity_ = capacity_ == 0 ? granted : std::min(capacity_, granted);
+  }
+  return absl::OkStatus();
+}
+
+RawTransport::~RawTransport() {
+  for (const RawPipe& pipe : pipes_) {
+    close(pipe.read_fd);
+    close(pipe.write_fd);
+  }
+}
+
+absl::StatusOr<pid_t> RawTransport::Spawn(int process, Place* place,
+                                          const std::function<int(RawLink&)>& main) {
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid < 0) return absl::ErrnoToStatus(errno, "fork");
+  if (pid > 0) {
+    pids_.push_back(pid);
+    return pid;
+  }
+  int exit_code = 0;
+  {
+    RawLink link(settings_, packed_, process, pipes_, place);
+    exit_code = main(link);
+  }
+  std::fflush(nullptr);
+  _exit(exit_code);
+}
+
+std::vector<Ended> RawTransport::Reap() {
+  std::vector<Ended> ended;
+  for (pid_t& pid : pids_) {
+    int status = 0;
+    if (pid == 0 || waitpid(pid, &status, WNOHANG) != pid) continue;
+    ended.push_back({pid, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+                     WIFSIGNALED(status) ? WTERMSIG(status) : 0});
+    pid = 0;
+  }
+  return ended;
+}
+
+}  // namespace alertpipe::bench

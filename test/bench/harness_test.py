@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks work: every workload over every transport, their output, and what they refuse.
+
+Run as: harness_test.py <folder of bench.py> <the program measure>. No speed is tested.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BENCH = pathlib.Path()
+MEASURE = ''
+SCALE = float(os.environ.get('ALERTPIPE_TIME_SCALE', '1'))
+
+TRANSPORTS = ['alertpipe', 'raw-pipe', 'raw-pipe-packed']
+FIELDS = ['workload', 'transport', 'round', 'workers', 'bytes', 'capacity', 'linger',
+          'alerts_per_second', 'megabytes_per_second', 'p50_us', 'p99_us', 'p999_us',
+          'packets_per_alert', 'verified']
+SECONDS = 0.2 * SCALE
+
+
+def bench(*arguments, seconds=SECONDS):
+    return subprocess.run(
+        [sys.executable, BENCH / 'bench.py', f'--measure={MEASURE}', *arguments,
+         f'--seconds={seconds}'],
+        check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        encoding='utf-8', timeout=200 * SCALE)
+
+
+class HarnessTest(unittest.TestCase):
+
+    def run_json(self, *arguments, exit_code=0):
+        ended = bench(*arguments, '--json')
+        self.assertEqual(exit_code, ended.returncode, ended.stderr)
+        return [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
+
+    def check_line(self, line):
+        self.assertEqual(FIELDS, list(line))
+        self.assertIs(True, line['verified'])
+        self.assertGreater(line['alerts_per_second'], 0)
+        self.assertAlmostEqual(line['alerts_per_second'] * line['bytes'] / 1048576,
+                               line['megabytes_per_second'])
+        self.assertGreater(line['packets_per_alert'], 0)
+        self.assertEqual(0, line['linger'])
+        for field in ('p50_us', 'p99_us', 'p999_us'):
+            if line['workload'] == 'pingpong':
+                self.assertGreater(line[field], 0)
+            else:
+                self.assertIsNone(line[field])
+
+    def test_every_workload_over_every_transport(self):
+        for workload, workers in (('stream', 2), ('pingall', 4), ('pingpong', 2), ('fanout', 3),
+                                  ('fanin', 3)):
+            with self.subTest(workload=workload):
+                lines, _ = self.run_json(workload, f'--workers={workers}', '--bytes=10,1KB,10KB',
+                                         '--rounds=1', '--checksum')
+                self.assertEqual(
+                    [(workload, workers, size, transport) for size in (10, 1024, 10240)
+                     for transport in TRANSPORTS],
+                    [(line['workload'], line['workers'], line['bytes'], line['transport'])
+                     for line in lines])
+                for line in lines:
+                    self.check_line(line)
+
+    def test_data_larger_than_a_small_pipe(self):
+        for workload in ('stream', 'pingall', 'fanout', 'fanin'):
+            with self.subTest(workload=workload):
+                lines, _ = self.run_json(workload, '--bytes=30000', '--capacity=8KB', '--rounds=1',
+                                         '--checksum')
+                self.assertEqual(TRANSPORTS, [line['transport'] for line in lines])
+                for line in lines:
+                    self.check_line(line)
+                    self.assertEqual(8192, line['capacity'])
+
+    def test_headline(self):
+        lines, _ = self.run_json('headline', '--rounds=1')
+        self.assertEqual(
+            [('pingall', workers, size, transport) for workers in (5, 20) for size in (10, 10240)
+             for transport in TRANSPORTS],
+            [(line['workload'], line['workers'], line['bytes'], line['transport'])
+             for line in lines])
+        for line in lines:
+            self.check_line(line)
+
+    def test_rounds_are_interleaved_and_end_in_a_table(self):
+        ended = bench('stream', '--rounds=2', '--against=raw-pipe')
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        steps = [line.split(', ', 3)[3] for line in ended.stderr.splitlines()]
+        self.assertEqual(['round 1: alertpipe', 'round 1: raw-pipe', 'round 2: alertpipe',
+                          'round 2: raw-pipe'], steps)
+        rows = [[cell.strip() for cell in line.split('|')[1:-1]]
+                for line in ended.stdout.splitlines() if line.startswith('|')]
+        self.assertEqual('alertpipe/this: alerts/s', rows[0][-1])
+        self.assertEqual(['alertpipe', 'raw-pipe'], [row[0] for row in rows[2:]])
+        self.assertEqual('', rows[2][-1])
+        self.assertRegex(rows[3][-1], r'^\d+\.\d\d \(\d+\.\d\d \.\. \d+\.\d\d\)$')
+
+    def test_faults_are_noticed(self):
+        for workload in ('stream', 'fanin', 'fanout', 'pingpong'):
+            for transport in TRANSPORTS:
+                with self.subTest(workload=workload, transport=transport):
+                    line, errors = self.measure_broken(workload, transport, 'corrupt')
+                    self.assertIs(False, line['verified'])
+                    self.assertIn('the contents of alert 10 are not what was sent', errors)
+        for transport in TRANSPORTS:
+            with self.subTest(transport=transport):
+                line, errors = self.measure_broken('stream', transport, 'drop')
+                self.assertIs(False, line['verified'])
+                self.assertIn('number 11 came instead of 10', errors)
+
+    def test_what_hangs_is_ended(self):
+        # A ping that is never sent has no pong.
+        line, errors = self.measure_broken('pingpong', 'raw-pipe', 'drop')
+        self.assertIs(False, line['verified'])
+        self.assertIn('2 processes had not ended', errors)
+
+    def measure_broken(self, workload, transport, fault):
+        workers = 2 if workload in ('stream', 'pingpong') else 3
+        ended = subprocess.run(
+            [MEASURE, f'--workload={workload}', f'--transport={transport}', f'--workers={workers}',
+             f'--break={fault}', f'--checksum={fault == "corrupt"}', f'--seconds={SECONDS}',
+             f'--patience={SCALE}'],
+            check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8',
+            timeout=60 * SCALE)
+        self.assertEqual(1, ended.returncode, ended.stderr)
+        return json.loads(ended.stdout), ended.stderr
+
+    def test_a_failure_ends_all(self):
+        lines, errors = self.run_json('stream', '--rounds=3', '--break=drop', exit_code=1)
+        self.assertEqual([False], [line['verified'] for line in lines])
+        self.assertIn('FAILED: stream over alertpipe, round 1', errors)
+
+    def test_wrong_options_are_refused(self):
+        for arguments, text in (
+                ([], 'required: WORKLOAD'),
+                (['sideways'], "invalid choice: 'sideways'"),
+                (['stream', '--hurry'], '--hurry'),
+                (['stream', '--against=pigeon'], "there is no transport 'pigeon' (choose from"),
+                (['stream', '--bytes=7'], '--bytes must be 8 to 1073741824, not 7'),
+                (['stream', '--bytes=1GiB'], "'1GiB'"),
+                (['stream', '--workers=3'], '--workers must be 2 to 2, not 3'),
+                (['pingall', '--workers=257'], '--workers must be 2 to 256, not 257'),
+                (['fanin', '--workers=0'], '--workers must be 1 to 256, not 0'),
+                (['headline', '--bytes=10'], 'headline has its own'),
+                (['stream', '--rounds=0'], "'0'"),
+                (['stream', '--break=wind'], "'wind'"),
+                (['stream', '--break=corrupt'], '--checksum')):
+            with self.subTest(arguments=arguments):
+                ended = bench(*arguments)
+                self.assertEqual(2, ended.returncode, ended.stderr)
+                self.assertIn(text, ended.stderr)
+                self.assertEqual('', ended.stdout)
+        ended = bench('stream', seconds=0)
+        self.assertEqual(2, ended.returncode)
+        self.assertIn('--seconds must be 0.05 to 600, not 0', ended.stderr)
+
+    def test_children_do_not_outlive_a_killed_harness(self):
+        for transport in TRANSPORTS:
+            with self.subTest(transport=transport), subprocess.Popen(
+                    [MEASURE, '--workload=fanin', '--workers=2', f'--transport={transport}',
+                     '--seconds=100'], stdout=subprocess.DEVNULL) as harness:
+                try:
+                    children = self.await_children(harness.pid, 3)
+                finally:
+                    harness.send_signal(signal.SIGKILL)
+                    harness.wait()
+                self.await_end(children)
+
+    def await_children(self, pid, number):
+        deadline = time.monotonic() + 20 * SCALE
+        while time.monotonic() < deadline:
+            text = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text(encoding='utf-8')
+            # They ask to die with their parent before they run hot.
+            busy = [int(word) for word in text.split() if self.cpu_ticks(int(word)) > 2]
+            if len(busy) == number:
+                return busy
+            time.sleep(0.05)
+        self.fail(f'not all {number} processes of the measurement run')
+        return []
+
+    def await_end(self, pids):
+        deadline = time.monotonic() + 20 * SCALE
+        while time.monotonic() < deadline:
+            if all(self.cpu_ticks(pid) < 0 for pid in pids):
+                return
+            time.sleep(0.05)
+        self.fail('children of a killed harness go on')
+
+    @staticmethod
+    def cpu_ticks(pid):
+        """-1 for a process that has ended."""
+        try:
+            text = pathlib.Path(f'/proc/{pid}/stat').read_text(encoding='utf-8')
+        except OSError:
+            return -1
+        fields = text.rpartition(')')[2].split()
+        return -1 if fields[0] in 'ZX' else int(fields[11]) + int(fields[12])
+
+
+def result(transport, number, rate, **others):
+    line = dict.fromkeys(FIELDS)
+    line.update(workload='stream', transport=transport, round=number, workers=2, bytes=10,
+                capacity=262144, linger=0, alerts_per_second=rate, megabytes_per_second=rate,
+                packets_per_alert=1, verified=True)
+    line.update(others)
+    return line
+
+
+class ReportTest(unittest.TestCase):
+
+    def setUp(self):
+        sys.path.insert(0, str(BENCH))
+        import report  # pylint: disable=import-outside-toplevel
+        self.report = report
+        self.results = []
+        for number, (ours, theirs) in enumerate(((10, 5), (30, 10), (20, 20)), 1):
+            self.results += [result('alertpipe', number, ours), result('raw-pipe', number, theirs)]
+
+    def test_ratios_are_paired(self):
+        (transports,) = self.report.by_case(self.results).values()
+        ratio = self.report.ratio(transports['alertpipe'], transports['raw-pipe'],
+                                  'alerts_per_second')
+        # 10/5, 30/10, 20/20; not the ratio of the medians.
+        self.assertEqual((2, 1, 3), (ratio.median, ratio.least, ratio.most))
+        self.assertIn('| 2.00 (1.00 .. 3.00) |', ' '.join(self.report.text(self.results).split()))
+
+    def test_cases_are_told_apart(self):
+        more = [dict(line, bytes=1024) for line in self.results]
+        text = ' '.join(self.report.text(self.results + more).split())
+        self.assertIn('| 10 B | 20 (10 .. 30) |', text)
+        self.assertIn('| 1 KB | 20 (10 .. 30) |', text)
+
+    @unittest.skipIf(importlib.util.find_spec('matplotlib') is None, 'matplotlib is not there')
+    def test_plot(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, results in (('bars', self.results),
+                                  ('lines', self.results +
+                                   [dict(line, bytes=1024) for line in self.results])):
+                file = pathlib.Path(folder) / (name + '.json')
+                file.write_text(''.join(json.dumps(line) + '\n' for line in results),
+                                encoding='utf-8')
+                picture = pathlib.Path(folder) / (name + '.svg')
+                subprocess.run([sys.executable, BENCH / 'plot.py', file, picture], check=True,
+                               timeout=100 * SCALE, env=dict(os.environ, MPLCONFIGDIR=folder))
+                self.assertIn('<svg', picture.read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+    BENCH = pathlib.Path(sys.argv.pop(1))
+    MEASURE = sys.argv.pop(1)
+    sys.dont_write_bytecode = True
+    unittest.main()
