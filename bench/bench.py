@@ -149,17 +149,26 @@ def measure(options, progress):
         for number in range(1, options.rounds + 1):
             for transport in options.transports:
                 progress.step(case, transport, number)
-                ended = subprocess.run(command(options, case, transport, number), check=False,
-                                       stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                                       encoding='utf-8',
-                                       timeout=options.seconds + 4 * options.patience + SLACK_SECONDS)
+                output, exit_code = run(options, command(options, case, transport, number))
                 progress.clear()
-                if ended.stdout:
-                    yield json.loads(ended.stdout)
-                if ended.returncode == 2:
+                if output:
+                    yield json.loads(output)
+                if exit_code == 2:
                     sys.exit(2)
-                if ended.returncode != 0:
+                if exit_code != 0:
                     sys.exit(f'FAILED: {case.workload} over {transport}, round {number}')
+
+
+def run(options, line):
+    """What it prints, and its exit code. It ends by itself; if not, it is killed."""
+    limit = options.seconds + 4 * options.patience + SLACK_SECONDS
+    try:
+        ended = subprocess.run(line, check=False, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                               encoding='utf-8', timeout=limit)
+    except subprocess.TimeoutExpired:
+        print(f'it did not end within {limit} s', file=sys.stderr)
+        return '', 1
+    return ended.stdout, ended.returncode
 
 
 def main(arguments):

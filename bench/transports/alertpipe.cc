@@ -8,8 +8,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <deque>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 
@@ -27,39 +31,37 @@ constexpr int ProcessOf(const Peer& peer) { return peer.slot - 1; }
 // What the library copies into a packet anyway is not worth an owner.
 constexpr std::size_t kHandOverMin = 4000;
 
-// Buffers for data that is handed over. Each is back here when the library has written it to
+// Buffers for data that is handed over. Each is free again when the library has written it to
 // everybody it was for.
 class Blocks {
  public:
   explicit Blocks(const Contents& contents) : contents_(contents) {}
 
   struct Block {
-    Blocks* home;
-    int holders;
-    char data[1];
+    Blocks* home = nullptr;
+    int holders = 0;
+    std::string data;
   };
 
   // Held by the caller.
   Block* Take() {
-    Block* block = nullptr;
     if (free_.empty()) {
-      block = static_cast<Block*>(std::malloc(sizeof(Block) + contents_.bytes()));
-      if (block == nullptr) std::abort();
-      block->home = this;
-      contents_.Prepare(block->data);
-    } else {
-      block = free_.back();
-      free_.pop_back();
+      all_.push_back({this, 0, std::string(contents_.bytes(), '\0')});
+      contents_.Prepare(all_.back().data.data());
+      free_.push_back(&all_.back());
     }
+    Block* block = free_.back();
+    free_.pop_back();
     block->holders = 1;
     return block;
   }
 
   // One more holder: the library.
-  Buffer Lend(Block* block) {
+  static Buffer Lend(Block* block) {
     ++block->holders;
     return Buffer::Adopt(
-        block->data, contents_.bytes(), [](void* held, char*, std::size_t) { Drop(held); }, block);
+        block->data.data(), block->data.size(), [](void* held, char*, std::size_t) { Drop(held); },
+        block);
   }
 
   static void Drop(void* held) {
@@ -69,6 +71,7 @@ class Blocks {
 
  private:
   const Contents& contents_;
+  std::deque<Block> all_;
   std::vector<Block*> free_;
 };
 
@@ -81,6 +84,14 @@ class AlertpipeLink {
         handed_over_(settings.bytes > kHandOverMin),
         place_(place),
         blocks_(contents_) {}
+  AlertpipeLink(const AlertpipeLink&) = delete;
+  AlertpipeLink& operator=(const AlertpipeLink&) = delete;
+  ~AlertpipeLink() {
+    if (worker_ == nullptr) return;
+    worker_.reset();
+    uv_run(&loop_, UV_RUN_NOWAIT);
+    if (uv_loop_close(&loop_) != 0) Fail("the loop could not be closed");
+  }
 
   // The rest is done here and not in the constructor, since it can fail.
   absl::Status Attach(Slot slot) {
@@ -94,7 +105,7 @@ class AlertpipeLink {
     return absl::OkStatus();
   }
 
-  char* Data() { return waiting_ ? nullptr : block_->data; }
+  char* Data() { return waiting_ ? nullptr : block_->data.data(); }
 
   bool Post(Name name) { return audience_.size() == 1 ? PostToOne(name) : PostToAll(name); }
 
@@ -133,6 +144,7 @@ class AlertpipeLink {
     worker_->OnMasterGone([] { _exit(1); });
     turn_ = [this, &role] {
       role.OnReady(*this);
+      WaitIfFull();
       UpdateIdle(role);
     };
     UpdateIdle(role);
@@ -140,6 +152,14 @@ class AlertpipeLink {
   }
 
  private:
+  // What does not fit into the pipes waits here. To send on before it has left would only fill the
+  // memory.
+  void WaitIfFull() {
+    if (finishing_ || waiting_) return;
+    worker_->Flush();
+    waiting_ = worker_->QueuedBytes() > 0;
+  }
+
   // While a role posts, the loop does not sleep: a turn is as much as the role likes to post.
   template <typename Role>
   void UpdateIdle(const Role& role) {
@@ -162,7 +182,7 @@ class AlertpipeLink {
       refused_.erase(refused);
       if (refused_.empty()) NextBlock();
     }
-    waiting_ = !refused_.empty();
+    waiting_ = !refused_.empty() || worker_->QueuedBytes() > 0;
     if (finishing_ && !waiting_) {
       Finish();
     } else {
@@ -173,8 +193,8 @@ class AlertpipeLink {
   // Lent data is copied by the library as far as it has to wait; what is handed over is not.
   SendResult SendTo(int process, Name name) {
     const To to = To::Slot(SlotOf(process));
-    if (handed_over_) return worker_->Send(to, ToString(name), blocks_.Lend(block_));
-    return worker_->Send(to, ToString(name), std::string_view(block_->data, contents_.bytes()));
+    if (handed_over_) return worker_->Send(to, ToString(name), Blocks::Lend(block_));
+    return worker_->Send(to, ToString(name), block_->data);
   }
 
   bool PostToOne(Name name) {
@@ -191,10 +211,8 @@ class AlertpipeLink {
   // Those that have no room for it are sent it again, one by one, before the next one.
   bool PostToAll(Name name) {
     const BroadcastResult sent =
-        handed_over_
-            ? worker_->Broadcast(ToString(name), blocks_.Lend(block_), Scope::kOthers)
-            : worker_->Broadcast(ToString(name), std::string_view(block_->data, contents_.bytes()),
-                                 Scope::kOthers);
+        handed_over_ ? worker_->Broadcast(ToString(name), Blocks::Lend(block_), Scope::kOthers)
+                     : worker_->Broadcast(ToString(name), block_->data, Scope::kOthers);
     if (!sent.ok()) Fail(sent.status().ToString());
     for (const Refusal& refusal : sent.refused) {
       CheckRefusal(refusal.status);

@@ -20,19 +20,19 @@ constexpr std::size_t kTailMin = 512;
 }  // namespace
 
 RawOutbox::RawOutbox(bool packed, int sender, int lane, std::vector<Pipe> pipes)
-    : packed_(packed), pipes_(std::move(pipes)) {
+    : packed_(packed), pipes_(std::move(pipes)), receivers_(pipes_.size()) {
   head_.sender = static_cast<std::uint16_t>(sender);
   head_.lane = static_cast<std::uint8_t>(lane);
   waiting_.reserve(pipes_.size());
   std::memset(packet_, 0, sizeof(packet_));
 }
 
-void RawOutbox::Post(Name name, std::string_view data) {
+void RawOutbox::PostParts(Name name, std::string_view data) {
   head_.total = static_cast<std::uint32_t>(kNameBytes + data.size());
   head_.is_first = 1;
   name_ = ToString(name);
   rest_ = data;
-  tally_.alerts += pipes_.size();
+  tally_.alerts += receivers_;
   Continue();
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,7 +37,14 @@ class RawOutbox {
   Tally tally() const { return tally_; }
 
   // To be called when not blocked. The data is lent until the outbox is no longer blocked.
-  void Post(Name name, std::string_view data);
+  void Post(Name name, std::string_view data) {
+    const std::size_t bytes = sizeof(RawHead) + kNameBytes + data.size();
+    if (packed_ && bytes <= free_bytes()) {
+      AddWhole(name, data);
+    } else {
+      PostParts(name, data);
+    }
+  }
   // For data that is lent for the call only: what is left of it is copied when the pipe is full.
   void PostBrief(Name name, std::string_view data);
 
@@ -46,6 +54,20 @@ class RawOutbox {
   void Resume();
 
  private:
+  void AddWhole(Name name, std::string_view data) {
+    head_.total = static_cast<std::uint32_t>(kNameBytes + data.size());
+    head_.part = static_cast<std::uint16_t>(head_.total);
+    head_.is_first = 1;
+    char* at = packet_ + used_;
+    std::memcpy(at, &head_, sizeof(head_));
+    std::memcpy(at + sizeof(head_), ToString(name).data(), kNameBytes);
+    std::memcpy(at + sizeof(head_) + kNameBytes, data.data(), data.size());
+    used_ += sizeof(head_) + head_.total;
+    head_.is_first = 0;
+    ++head_.number;
+    tally_.alerts += receivers_;
+  }
+  void PostParts(Name name, std::string_view data);
   void Continue();
   void AddPart();
   bool WritePacket();
@@ -54,6 +76,7 @@ class RawOutbox {
 
   const bool packed_;
   const std::vector<Pipe> pipes_;
+  const std::uint64_t receivers_;
   std::vector<Pipe> waiting_;
   Tally tally_;
   int error_ = 0;
