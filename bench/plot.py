@@ -14,6 +14,7 @@ from matplotlib import pyplot  # pylint: disable=wrong-import-position
 import report  # pylint: disable=wrong-import-position
 
 INCHES = (7, 4.5)
+SIZE = 'data of an alert'
 
 
 def panels(cases):
@@ -25,7 +26,7 @@ def panels(cases):
         workers = sorted({case.workers for case in own})
         if len(sizes) > 1:
             for number in workers:
-                found.append((f'{workload}, {number} workers', 'bytes of data', lines(
+                found.append((f'{workload}, {number} workers', SIZE, lines(
                     own, 'bytes', lambda case, number=number: case.workers == number)))
         else:
             name = f'{workload}, {report.size_text(sizes.pop())}'
@@ -46,26 +47,42 @@ def lines(cases, field, belongs):
 def draw(axes, name, label, transports):
     axes.set_title(name)
     axes.set_ylabel('alerts per second')
+    rates = []
     for index, (transport, points) in enumerate(transports.items()):
         figures = [report.spread(results, 'alerts_per_second') for _, results in points]
         medians = [figure.median for figure in figures]
-        bars = [[figure.median - figure.least for figure in figures],
-                [figure.most - figure.median for figure in figures]]
+        rates += medians
+        spread = [[figure.median - figure.least for figure in figures],
+                  [figure.most - figure.median for figure in figures]]
         if label is None:
-            axes.bar([index], medians[:1], yerr=[bars[0][:1], bars[1][:1]], capsize=4)
+            axes.bar(index, medians, yerr=spread, capsize=4)
         else:
-            axes.errorbar([x for x, _ in points], medians, yerr=bars, marker='o', capsize=4,
+            axes.errorbar([x for x, _ in points], medians, yerr=spread, marker='o', capsize=4,
                           label=transport)
     if label is None:
         axes.set_xticks(range(len(transports)), transports)
-        axes.ticklabel_format(axis='y', style='plain')
-        axes.yaxis.set_major_formatter('{x:,.0f}')
     else:
-        axes.set_xscale('log', base=2 if label == 'workers' else 10)
-        axes.set_yscale('log')
-        axes.set_xlabel(label)
-        axes.grid(True, which='major', alpha=0.3)
+        scale_x(axes, label, {x for points in transports.values() for x, _ in points})
         axes.legend()
+    scale_y(axes, rates)
+
+
+def scale_x(axes, label, values):
+    values = sorted(values)
+    axes.set_xlabel(label)
+    axes.set_xscale('log')
+    axes.set_xticks(values, [report.size_text(x) if label == SIZE else str(x) for x in values])
+    axes.minorticks_off()
+
+
+def scale_y(axes, rates):
+    """From zero, unless that would hide the smaller ones."""
+    if max(rates) > 10 * min(rates):
+        axes.set_yscale('log')
+    else:
+        axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter('{x:,.0f}')
+    axes.grid(True, axis='y', which='major', alpha=0.3)
 
 
 def main(paths, picture):
@@ -82,5 +99,6 @@ def main(paths, picture):
 
 if __name__ == '__main__':
     if len(sys.argv) < 3:
-        sys.exit('usage: ./dev bench plot FILE... PICTURE')
+        print('usage: ./dev bench plot FILE... PICTURE', file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1:-1], sys.argv[-1])

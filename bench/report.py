@@ -142,5 +142,6 @@ def text(results):
 
 if __name__ == '__main__':
     if len(sys.argv) < 2:
-        sys.exit('usage: ./dev bench report FILE...')
+        print('usage: ./dev bench report FILE...', file=sys.stderr)
+        sys.exit(2)
     print(text(load(sys.argv[1:])))
