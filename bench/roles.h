@@ -26,8 +26,8 @@
 
 namespace alertpipe::bench {
 
-// Where a sender with a fault commits it.
-inline constexpr std::uint64_t kFaultyAlert = 10;
+// Where a sender with a fault commits it: early, for the slowest of machines.
+inline constexpr std::uint64_t kFaultyAlert = 1;
 
 // The most that a sender posts before its loop looks at other things.
 inline constexpr std::size_t kTurnAlertsMax = 1024;
