@@ -292,7 +292,7 @@ TEST(RequestEnds, WhenThePeerDies) {
 
 TEST(RequestEnds, ByItsCallbackAndNotByOnUndeliveredWhenItNeverLeft) {
   Told told;
-  Family family(FamilyOf(1, 4096));
+  Family family(TightFamilyOf(1));
   const Peer deaf = family.SpawnDeaf(Responder);
   int undelivered = 0;
   family->OnUndelivered([&](const Undelivered& what) {
