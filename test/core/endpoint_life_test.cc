@@ -18,7 +18,8 @@ namespace {
 
 using Kind = Event::Kind;
 
-std::unique_ptr<SimulatedFamily> Workers(std::uint32_t count, std::size_t capacity = SuiteCapacity()) {
+std::unique_ptr<SimulatedFamily> Workers(std::uint32_t count,
+                                         std::size_t capacity = SuiteCapacity()) {
   FamilySettings settings = GenerousSettings(count + 1);
   settings.pipe_capacity = capacity;
   return SimulatedFamily::WithWorkers(settings);

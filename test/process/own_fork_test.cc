@@ -199,7 +199,7 @@ TEST(OwnFork, TheChildNeedsNoConfirmationToTalk) {
 
 TEST(OwnForkCancel, GivesQueuedAlertsBackAndTheSuccessorGetsNone) {
   Shared<Seen> seen;
-  Family family(FamilyOf(2, 4096));
+  Family family(TightFamilyOf(2));
   int back = 0;
   family->OnUndelivered([&](const Undelivered& undelivered) {
     EXPECT_EQ(undelivered.reason, UndeliveredReason::kPeerDied);
@@ -399,7 +399,7 @@ TEST(OwnForkExit, KilledBeforeItWasConfirmed) {
 
 TEST(OwnForkExit, QueuedAlertsComeBackAndStatsAreKept) {
   Shared<Seen> seen;
-  Family family(FamilyOf(1, 4096));
+  Family family(TightFamilyOf(1));
   const Peer own = family.ForkWorker(Echo(&*seen));
   family.Release(own);
   EXPECT_TRUE(family->Send(own, "ask").ok());
