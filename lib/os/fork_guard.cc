@@ -24,7 +24,8 @@ absl::StatusOr<ForkGuard> ForkGuard::Create(bool wipe_on_fork) {
   // The kernel wipes private anonymous memory only, and only whole pages.
   void* page =
       calls().mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return ErrnoStatus(errno, absl::StrCat("mmap(\"alertpipe-fork-guard\", ", bytes, ")"));
+  if (page == MAP_FAILED)
+    return ErrnoStatus(errno, absl::StrCat("mmap(\"alertpipe-fork-guard\", ", bytes, ")"));
   Mapping mapping(page, bytes);
   if (calls().madvise(page, bytes, MADV_WIPEONFORK) != 0) return guard;
   new (page) std::atomic<uint32_t>(1);
