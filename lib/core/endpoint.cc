@@ -86,6 +86,7 @@ std::size_t Endpoint::EncodeRejects(Box* box, std::size_t used) {
         body);
     Record record;
     record.kind = RecordKind::kReject;
+    if (reject.is_response) record.flags = kIsResponse;
     record.name = reject.name.view();
     record.data = std::string_view(body, sizeof body);
     if (used + RecordSize(record.kind, 0, record.name.size(), record.data.size()) > kPacketBytesMax)
@@ -256,6 +257,7 @@ void Endpoint::SendReject(const Arrival& arrival) {
   Reject reject;
   reject.alert_id = arrival.alert_id;
   reject.request_id = is_response ? 0 : arrival.request_id;
+  reject.is_response = is_response;
   reject.reason = arrival.reason;
   reject.name.Set(arrival.name);
   box.rejects.push_back(reject);
@@ -312,9 +314,12 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
       body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverMemory);
   if (outbox.generation() != arrival.sender.generation || !in_turn || !known_reason) return false;
   box.rejected_id = body.alert_id;
-  if (requests_.IsOpen(body.request_id, arrival.sender, body.alert_id)) {
+  if (body.request_id != 0) {
+    // Its callback is told, or has been: the deadline may have come first.
     CountUndelivered(static_cast<UndeliveredReason>(body.reason));
-    return requests_.Decide(body.request_id, ResponseOutcome::kUndelivered);
+    if (requests_.IsOpen(body.request_id, arrival.sender, body.alert_id))
+      requests_.Decide(body.request_id, ResponseOutcome::kUndelivered);
+    return true;
   }
   QueuedEvent queued;
   queued.name = std::string(arrival.record.name);
@@ -323,6 +328,7 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   queued.event.undelivered.peer = arrival.sender;
   queued.event.undelivered.alert_id = body.alert_id;
   queued.event.undelivered.has_name = true;
+  queued.event.undelivered.is_response = (arrival.record.flags & kIsResponse) != 0;
   queued.event.undelivered.reason = static_cast<UndeliveredReason>(body.reason);
   events_.push_back(std::move(queued));
   return true;
@@ -429,6 +435,8 @@ void Endpoint::PeerGone(int slot) {
   ForgetReturns(&box);
   box.gone_generation = box.outbox.generation();
   PeerDied(slot, box.outbox.generation());
+  // What uses data that is only lent cannot fail back yet: the next write gets here again.
+  if (!box.outbox.empty()) MarkDirty(slot);
 }
 
 void Endpoint::NoticesChanged() {

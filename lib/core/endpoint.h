@@ -186,7 +186,8 @@ class Endpoint {
  private:
   struct Reject {
     std::uint64_t alert_id = 0;
-    std::uint64_t request_id = 0;
+    std::uint64_t request_id = 0;  // of a request
+    bool is_response = false;
     UndeliveredReason reason = UndeliveredReason::kReceiverFull;
     ShortName name;
   };

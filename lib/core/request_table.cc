@@ -108,6 +108,7 @@ bool RequestTable::NextEnded(EndedRequest* ended) {
   if (decided_.empty()) return false;
   const Decided decided = decided_.front();
   decided_.pop_front();
+  ended->id = IdOf(decided.at, entries_[decided.at].serial);
   ended->peer = entries_[decided.at].peer;
   ended->outcome = decided.outcome;
   ended->callback = Release(decided.at);

@@ -23,6 +23,7 @@ inline constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 // A request that has ended without a response.
 struct EndedRequest {
+  std::uint64_t id = 0;
   Peer peer;
   ResponseOutcome outcome = ResponseOutcome::kClosed;
   ResponseCallback callback;

@@ -87,6 +87,8 @@ void SimulatedFamily::StartProcess(int slot, std::uint32_t generation, std::uint
   self.pid = static_cast<pid_t>(pid);
   member.delivered.clear();
   member.damage.clear();
+  member.told.clear();
+  member.ended.clear();
   member.page->Reset(generation);
   member.core = std::make_unique<Endpoint>(roster_.roster(), self, member.page.get(),
                                            slot == kMasterSlot ? &board_ : nullptr);
@@ -101,13 +103,15 @@ struct SimulatedFamily::Payload {
   bool owned = false;
   bool copied = false;
 
-  Payload(std::string_view name, std::string_view data, Buffer* handed_over, Meter* meter)
-      : view(handed_over != nullptr ? handed_over->view() : data), owned(handed_over != nullptr) {
-    if (Content{name, view}.fits_packet()) return;
+  // Gives *content its data.
+  Payload(Content* content, Buffer* handed_over, Meter* meter) : owned(handed_over != nullptr) {
+    if (owned) content->data = handed_over->view();
+    view = content->data;
+    if (content->fits_packet()) return;
     Buffer room;
     if (!owned) room = Buffer::Allocate(view.size()).value();
     shared = SharedData::Create(owned ? handed_over : &room, meter);
-    if (owned) view = shared->view();
+    if (owned) content->data = view = shared->view();
   }
   Payload(const Payload&) = delete;
   Payload& operator=(const Payload&) = delete;
@@ -118,27 +122,79 @@ struct SimulatedFamily::Payload {
 
 SendResult SimulatedFamily::Send(int from, const To& to, std::string_view name,
                                  std::string_view data) {
-  if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
+  return SendLent(from, to, {name, data}, nullptr);
+}
+
+SendResult SimulatedFamily::Send(int from, const To& to, std::string_view name, Buffer data) {
+  return SendHandedOver(from, to, {name, {}}, std::move(data), nullptr);
+}
+
+SendResult SimulatedFamily::Request(int from, const To& to, std::string_view name,
+                                    std::string_view data, std::uint64_t deadline,
+                                    std::uint64_t* request_id) {
+  const Terms terms{deadline, request_id};
+  return SendLent(from, to, {name, data, kHasRequestId}, &terms);
+}
+
+SendResult SimulatedFamily::Request(int from, const To& to, std::string_view name, Buffer data,
+                                    std::uint64_t deadline, std::uint64_t* request_id) {
+  const Terms terms{deadline, request_id};
+  return SendHandedOver(from, to, {name, {}, kHasRequestId}, std::move(data), &terms);
+}
+
+SendResult SimulatedFamily::Respond(int from, const Peer& to, std::uint64_t request_id,
+                                    std::string_view data) {
+  return SendLent(from, To(to), {{}, data, kHasRequestId | kIsResponse, request_id}, nullptr);
+}
+
+SendResult SimulatedFamily::SendLent(int from, const To& to, Content content,
+                                     const Terms* request) {
+  if (absl::Status status = at(from).CheckContent(content.name, content.data.size()); !status.ok())
+    return status;
   // The memory that the view names is the caller's and ends with the call.
-  auto lent = std::make_unique<std::string>(data);
-  Payload payload(name, *lent, nullptr, &at(from).meter());
-  SendResult result = Post(from, to, name, &payload);
+  auto lent = std::make_unique<std::string>(content.data);
+  content.data = *lent;
+  Payload payload(&content, nullptr, &at(from).meter());
+  SendResult result = Post(from, to, content, &payload, request);
   std::fill(lent->begin(), lent->end(), '!');
   return result;
 }
 
-SendResult SimulatedFamily::Send(int from, const To& to, std::string_view name, Buffer data) {
-  if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
-  Payload payload(name, {}, &data, &at(from).meter());
-  return Post(from, to, name, &payload);
+SendResult SimulatedFamily::SendHandedOver(int from, const To& to, Content content, Buffer data,
+                                           const Terms* request) {
+  if (absl::Status status = at(from).CheckContent(content.name, data.size()); !status.ok())
+    return status;
+  Payload payload(&content, &data, &at(from).meter());
+  return Post(from, to, content, &payload, request);
 }
 
-SendResult SimulatedFamily::Post(int from, const To& to, std::string_view name, Payload* payload) {
+SendResult SimulatedFamily::Post(int from, const To& to, Content content, Payload* payload,
+                                 const Terms* request) {
   Target target;
   if (absl::Status status = at(from).Resolve(to, &target); !status.ok()) return status;
   if (before_queue) before_queue(from, target.slot);
-  SendResult result = Queue(from, target, name, payload, true);
+  SendResult result = request == nullptr ? Queue(from, target, content, payload, true)
+                                         : QueueRequest(from, target, content, payload, *request);
   SettleLent(from, target.slot, payload, false);
+  return result;
+}
+
+SendResult SimulatedFamily::QueueRequest(int from, const Target& target, Content content,
+                                         Payload* payload, const Terms& request) {
+  ResponseCallback callback = [](Response&) {};
+  if (absl::Status status =
+          at(from).BeginRequest(target, request.deadline, &callback, &content.request_id);
+      !status.ok()) {
+    return status;
+  }
+  EXPECT_EQ(callback, nullptr);
+  SendResult result = Queue(from, target, content, payload, true);
+  if (result.ok()) {
+    at(from).KeepRequest(content.request_id, target, result.alert_id());
+    if (request.request_id != nullptr) *request.request_id = content.request_id;
+  } else {
+    EXPECT_NE(at(from).DropRequest(content.request_id), nullptr);
+  }
   return result;
 }
 
@@ -146,13 +202,14 @@ BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_vi
                                            std::string_view data) {
   if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
   auto lent = std::make_unique<std::string>(data);
-  Payload payload(name, *lent, nullptr, &at(from).meter());
+  Content content{name, *lent};
+  Payload payload(&content, nullptr, &at(from).meter());
   std::vector<Target> targets;
   at(from).Select(scope, &targets);
   BroadcastResult result;
   for (const Target& target : targets) {
     const bool first_charge = payload.shared == nullptr || result.accepted == 0;
-    SendResult sent = Queue(from, target, name, &payload, first_charge);
+    SendResult sent = Queue(from, target, content, &payload, first_charge);
     if (sent.ok()) {
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
@@ -167,12 +224,11 @@ BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_vi
   return result;
 }
 
-SendResult SimulatedFamily::Queue(int from, const Target& target, std::string_view name,
+SendResult SimulatedFamily::Queue(int from, const Target& target, const Content& content,
                                   Payload* payload, bool first_charge) {
   const int slot = target.slot;
   SharedData* held = payload->owned ? payload->shared : nullptr;
-  Admission admission =
-      at(from).Accept(target, {name, payload->view}, held, payload->owned, first_charge);
+  Admission admission = at(from).Accept(target, content, held, payload->owned, first_charge);
   if (!admission.status.ok()) {
     at(from).CountRefused(admission.status, name.size() + payload->view.size(), admission.full);
     return std::move(admission.status);
@@ -204,6 +260,10 @@ void SimulatedFamily::Write(int from, int to, bool full_only) {
   iovec parts[Outbox::kPartsMax];
   while (const int count = core.NextWrite(to, parts, full_only)) {
     if (before_write) before_write(from, to);
+    if (pipe(to).no_reader) {
+      core.PeerGone(to);
+      return;
+    }
     const std::size_t taken = pipe(to).Write(parts, count);
     if (taken == 0) {
       core.Blocked(to);
@@ -246,13 +306,17 @@ void SimulatedFamily::Take(int slot) {
     if (arrival.kind == Arrival::Kind::kNone) return;
     if (arrival.kind == Arrival::Kind::kDamage) {
       member.damage.push_back(arrival.damage);
+    } else if (arrival.kind == Arrival::Kind::kResponse) {
+      member.ended.push_back({arrival.request_id, arrival.sender, ResponseOutcome::kResponse,
+                              std::string(arrival.data)});
+      EXPECT_NE(member.core->TakeResponse(arrival), nullptr);
     } else if (arrival.kind != Arrival::Kind::kAlert) {
       continue;  // has been taken care of
     } else if (on_alert) {
       on_alert(slot, arrival);
     } else {
-      member.delivered.push_back(
-          {arrival.sender, std::string(arrival.name), std::string(arrival.data)});
+      member.delivered.push_back({arrival.sender, std::string(arrival.name),
+                                  std::string(arrival.data), arrival.request_id});
     }
   }
 }
@@ -267,16 +331,32 @@ std::vector<Delivery> SimulatedFamily::Deliver(int slot) {
   return std::exchange(members_[Index(slot)].delivered, {});
 }
 
-std::vector<Told> SimulatedFamily::Events(int slot) {
-  std::vector<Told> told;
+void SimulatedFamily::TellAll(int slot) {
+  Member& member = members_[Index(slot)];
   Event event;
   while (at(slot).NextEvent(&event)) {
     const Undelivered& undelivered = event.undelivered;
-    told.push_back({event.kind, event.peer, undelivered.alert_id, std::string(undelivered.name),
-                    std::string(undelivered.data), undelivered.has_name, undelivered.has_data,
-                    undelivered.reason});
+    member.told.push_back({event.kind, event.peer, undelivered.alert_id,
+                           std::string(undelivered.name), std::string(undelivered.data),
+                           undelivered.has_name, undelivered.has_data, undelivered.is_response,
+                           undelivered.reason});
   }
-  return told;
+  EndedRequest ended;
+  while (at(slot).NextEnded(&ended)) {
+    EXPECT_NE(ended.callback, nullptr);
+    member.ended.push_back({ended.id, ended.peer, ended.outcome, {}});
+  }
+  EXPECT_FALSE(at(slot).has_events());
+}
+
+std::vector<Told> SimulatedFamily::Events(int slot) {
+  TellAll(slot);
+  return std::exchange(members_[Index(slot)].told, {});
+}
+
+std::vector<Ended> SimulatedFamily::Outcomes(int slot) {
+  TellAll(slot);
+  return std::exchange(members_[Index(slot)].ended, {});
 }
 
 std::vector<Damage> SimulatedFamily::TakeDamage(int slot) {

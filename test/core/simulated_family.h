@@ -40,7 +40,8 @@ class FakePipe {
   bool empty() const { return pages_.empty(); }
   std::size_t bytes() const;
 
-  int refusals = 0;  // the next writes get EAGAIN, room or not
+  int refusals = 0;        // the next writes get EAGAIN, room or not
+  bool no_reader = false;  // writes get EPIPE: its reader is dead, and so is the master
 
  private:
   static constexpr std::size_t kPageBytes = 4096;
@@ -57,6 +58,15 @@ struct Delivery {
   Peer sender;
   std::string name;
   std::string data;
+  std::uint64_t request_id = 0;
+};
+
+// How a request has ended.
+struct Ended {
+  std::uint64_t request_id = 0;
+  Peer peer;
+  ResponseOutcome outcome = ResponseOutcome::kResponse;
+  std::string data;
 };
 
 // An Event with its texts.
@@ -68,6 +78,7 @@ struct Told {
   std::string data;
   bool has_name = false;
   bool has_data = false;
+  bool is_response = false;
   UndeliveredReason reason = UndeliveredReason::kClosed;
 };
 
@@ -92,6 +103,13 @@ class SimulatedFamily {
   SendResult Send(int from, const To& to, std::string_view name, std::string_view data = {});
   SendResult Send(int from, const To& to, std::string_view name, Buffer data);
   BroadcastResult Broadcast(int from, Scope scope, std::string_view name, std::string_view data);
+  // *request_id, if wanted, is set when it is accepted.
+  SendResult Request(int from, const To& to, std::string_view name, std::string_view data = {},
+                     std::uint64_t deadline = kNever, std::uint64_t* request_id = nullptr);
+  SendResult Request(int from, const To& to, std::string_view name, Buffer data,
+                     std::uint64_t deadline = kNever, std::uint64_t* request_id = nullptr);
+  SendResult Respond(int from, const Peer& to, std::uint64_t request_id,
+                     std::string_view data = {});
 
   // ---- What its loop does
   void EndTurn(int slot);  // writes what the turn has left, blocked receivers excepted
@@ -103,6 +121,8 @@ class SimulatedFamily {
   // What has been delivered, told or found damaged since the last call. Deliver reads first.
   std::vector<Delivery> Deliver(int slot);
   std::vector<Told> Events(int slot);
+  // Requests of `slot` that have ended since the last call, in their order. Nothing is read.
+  std::vector<Ended> Outcomes(int slot);
   std::vector<Damage> TakeDamage(int slot);
   // Adds bytes to a pipe as a hostile relative can.
   void Inject(int slot, std::string_view bytes);
@@ -137,13 +157,25 @@ class SimulatedFamily {
     DrainCount drained;
     std::vector<Delivery> delivered;
     std::vector<Damage> damage;
+    std::vector<Told> told;
+    std::vector<Ended> ended;
   };
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
   void StartProcess(int slot, std::uint32_t generation, std::uint32_t pid);
-  SendResult Post(int from, const To& to, std::string_view name, Payload* payload);
-  SendResult Queue(int from, const Target& target, std::string_view name, Payload* payload,
+  struct Terms {
+    std::uint64_t deadline = kNever;
+    std::uint64_t* request_id = nullptr;
+  };
+  SendResult SendLent(int from, const To& to, Content content, const Terms* request);
+  SendResult SendHandedOver(int from, const To& to, Content content, Buffer data,
+                            const Terms* request);
+  SendResult Post(int from, const To& to, Content content, Payload* payload, const Terms* request);
+  SendResult QueueRequest(int from, const Target& target, Content content, Payload* payload,
+                          const Terms& request);
+  SendResult Queue(int from, const Target& target, const Content& content, Payload* payload,
                    bool first_charge);
+  void TellAll(int slot);
   void SettleLent(int from, int slot, Payload* payload, bool everything);
   void Drain(int slot);
   void Take(int slot);
