@@ -183,6 +183,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void CancelWaits();
   void EndWait(Wait* wait, absl::Status status);
   void ArmWake();
+  void MasterGone();
+  void AskForReaders(std::uint64_t now);
+  void EndLeaving();
   bool HasEvents() const { return core_.has_events() || !later_.empty(); }
   bool TellOne();
   void SettleLent(int slot, Payload* payload, bool everything);
@@ -225,6 +228,13 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   std::uint64_t wake_at_ = core::kNever;  // when OnWake will be called
 
   std::function<bool()> is_master_gone_;
+  // Without a master nobody tells of deaths: whether peers with open requests are still there has
+  // to be asked. Those that are not are leaving_ until all that they have written has been handed
+  // out.
+  bool orphaned_ = false;
+  std::uint64_t ask_at_ = 0;
+  std::vector<int> leaving_;
+  bool leaving_read_ = false;  // the inbox was found empty since the last of them was found
   bool close_deadline_passed_ = false;
   std::uint64_t undelivered_before_close_ = 0;
   Endpoint::CloseHook close_done_;

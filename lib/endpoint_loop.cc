@@ -54,7 +54,8 @@ void EndpointImpl::UpdateBusy() {
     return;
   }
   const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
-  pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished);
+  pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished ||
+                 !leaving_.empty());
   pump_->PauseInbox(false);
   ArmWake();
 }
@@ -81,14 +82,18 @@ void EndpointImpl::OnTurnEnd() {
   core_.BeginTurn();
   FlushDirty();
   if (HasEvents()) TellEvents(false);
+  if (state_ == State::kClosed) DiscardArrivals();
   TellDiagnostics(false);
   if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
   UpdateBusy();
 }
 
 void EndpointImpl::OnMoreWork() {
-  if (!core_.inbox().pending() || handling_ || !guard_.InOwner()) return;
+  if (handling_ || !guard_.InOwner()) return;
+  const bool pending = core_.inbox().pending();
+  if (!pending && (leaving_.empty() || handled_ >= alerts_per_turn_max_)) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  if (!pending) ReadOnce();
   HandleArrivals(alive);
   UpdateBusy();
 }
@@ -116,7 +121,9 @@ void EndpointImpl::ReadOnce() {
     diagnostics_.Note(Diagnostic::Kind::kNonblockRestored);
   }
   core::Inbox& inbox = core_.inbox();
-  const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), inbox.space_bytes());
+  const std::size_t room = inbox.space_bytes();
+  const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), room);
+  leaving_read_ = result.bytes < room;
   page.reads.Add();
   if (result.error != 0) (result.error == EAGAIN ? page.reads_empty : page.read_errors).Add();
   if (result.error != 0 && result.error != EAGAIN)
@@ -129,7 +136,10 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
   core::Arrival arrival;
   for (; handled_ < alerts_per_turn_max_; ++handled_) {
     core_.NextArrival(&arrival);
-    if (arrival.kind == core::Arrival::Kind::kNone) return;
+    if (arrival.kind == core::Arrival::Kind::kNone) {
+      if (leaving_read_) EndLeaving();
+      return;
+    }
     NoteArrival(arrival);
     if (arrival.kind == core::Arrival::Kind::kDamage) {
       CallHook(&handling_, on_damage, arrival.damage);
@@ -140,6 +150,8 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
     }
     if (state_ == State::kClosed) {
       DiscardArrivals();
+      // What the rest of that handler or callback has left to tell: the end of a Gather.
+      TellEvents(true);
       TellDiagnostics(true);  // the handler may have thrown after it had closed
       return;
     }
@@ -173,7 +185,11 @@ void EndpointImpl::HandleResponse(const core::Arrival& arrival) {
 }
 
 void EndpointImpl::CallResponse(ResponseCallback callback, Response* response) {
-  CallGuarded(response->peer(), {}, [&] { callback(*response); });
+  CallGuarded(response->peer(), {}, [&] {
+    // What it holds is destroyed as a part of the call.
+    ResponseCallback call = std::move(callback);
+    call(*response);
+  });
 }
 
 // Calls the application; what it throws is reported.
@@ -204,18 +220,15 @@ void EndpointImpl::ReportHandlerError(const Peer& sender, std::string_view handl
   CallHook(&handling_, on_handler_error, HandlerError{sender, handler, std::current_exception()});
 }
 
-// What has been read and will not be handed out any more counts as unhandled.
+// What has been read and will not be handed out any more counts as unhandled. No request is open
+// any more, so there are no responses among it.
 void EndpointImpl::DiscardArrivals() {
   core::Arrival arrival;
   for (core_.NextArrival(&arrival); arrival.kind != core::Arrival::Kind::kNone;
        core_.NextArrival(&arrival)) {
-    if (arrival.kind == core::Arrival::Kind::kResponse) core_.TakeResponse(arrival);
-    if (arrival.kind != core::Arrival::Kind::kAlert &&
-        arrival.kind != core::Arrival::Kind::kResponse)
-      continue;
+    if (arrival.kind != core::Arrival::Kind::kAlert) continue;
     CountUnhandled(arrival);
-    if (arrival.request_id != 0 && arrival.kind == core::Arrival::Kind::kAlert)
-      core_.Unhandled(arrival.sender, arrival.request_id);
+    if (arrival.request_id != 0) core_.Unhandled(arrival.sender, arrival.request_id);
   }
   FlushAll();
 }
@@ -247,9 +260,11 @@ bool EndpointImpl::TellOne() {
     return true;
   }
   if (later_.empty()) return false;
-  absl::AnyInvocable<void()> call = std::move(later_.front());
-  later_.pop_front();
-  CallGuarded(core_.self(), {}, [&] { call(); });
+  CallGuarded(core_.self(), {}, [&] {
+    absl::AnyInvocable<void()> call = std::move(later_.front());
+    later_.pop_front();
+    call();
+  });
   return true;
 }
 
@@ -329,7 +344,9 @@ void EndpointImpl::OnLifeline() {
   if (!guard_.InOwner() || handling_ || !is_master_gone_ || !is_master_gone_()) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   pump_->ForgetLifeline();
+  MasterGone();
   CallHook(&handling_, on_master_gone);
+  if (state_ == State::kClosed) DiscardArrivals();
   UpdateBusy();
 }
 
@@ -432,12 +449,14 @@ void EndpointImpl::Shutdown() {
 
 void EndpointImpl::LastWords() {
   if (!on_loop()) return;
+  // From here on nothing may reach the loop, whatever the callbacks do.
+  pump_->Abandon();
+  state_ = State::kClosed;
   FlushAll();
   core_.FailAll(UndeliveredReason::kClosed);
   CancelWaits();
   TellEvents(true);
   TellDiagnostics(true);
-  if (pump_.has_value()) pump_->Abandon();
 }
 
 }  // namespace alertpipe::internal

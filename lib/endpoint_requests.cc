@@ -16,6 +16,8 @@ namespace alertpipe::internal {
 namespace {
 
 constexpr std::uint64_t kNanosPerMilli = 1000000;
+// How often an orphan asks whether those that it waits for still live.
+constexpr std::uint64_t kAskEveryNanos = 250 * kNanosPerMilli;
 // What is further away never comes: about 100 years.
 constexpr std::int64_t kDeadlineNanosMax = std::int64_t{3155760000} * 1000000000;
 
@@ -73,10 +75,14 @@ SendResult EndpointImpl::Respond(const Peer& to, std::uint64_t request_id, std::
 }
 
 void EndpointImpl::GiveUpRequest(const Peer& to, std::uint64_t request_id) {
-  if (!guard_.InOwner() || !on_loop()) return;
+  if (!guard_.InOwner()) return;
   CheckThread();
   core_.Unhandled(to, request_id);
-  UpdateBusy();
+  if (on_loop()) {
+    UpdateBusy();
+  } else {
+    FlushSlot(to.slot, false);  // the one attempt that is left
+  }
 }
 
 // ---- Gather ----
@@ -122,7 +128,7 @@ BroadcastResult EndpointImpl::Gather(std::string_view name, std::string_view dat
 
 void EndpointImpl::TellRefused(ResponseCallback callback, const Peer& peer,
                                const absl::Status& refusal) {
-  TellLater([this, callback = std::move(callback), peer, refusal]() mutable {
+  TellLater([callback = std::move(callback), peer, refusal]() mutable {
     Response response(peer, refusal);
     callback(response);
   });
@@ -187,6 +193,7 @@ void EndpointImpl::CancelWaits() {
 void EndpointImpl::ArmWake() {
   std::uint64_t next = core_.next_deadline();
   for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
+  if (orphaned_ && core_.HasRequests()) next = std::min(next, ask_at_);
   if (next >= wake_at_) return;
   const std::uint64_t now = os::MonotonicNanos();
   const std::uint64_t left = next > now ? next - now : 0;
@@ -200,7 +207,34 @@ void EndpointImpl::OnWake() {
   const std::uint64_t now = os::MonotonicNanos();
   core_.Expire(now);
   CheckWaits(now);
+  if (orphaned_ && now >= ask_at_) AskForReaders(now);
   UpdateBusy();
+}
+
+// ---- Without a master ----
+
+void EndpointImpl::MasterGone() {
+  orphaned_ = true;
+  leaving_.push_back(kMasterSlot);
+  leaving_read_ = false;
+}
+
+// A death shows as a pipe that nobody reads, without a write that would show it as well.
+void EndpointImpl::AskForReaders(std::uint64_t now) {
+  ask_at_ = now + kAskEveryNanos;
+  for (int slot = 1; slot < core_.roster().slots(); ++slot) {
+    if (!core_.HasRequests(slot) || core_.IsGone(slot) ||
+        !os::HasNoReader(wiring_.outbox_fds[static_cast<std::size_t>(slot)]) ||
+        std::find(leaving_.begin(), leaving_.end(), slot) != leaving_.end())
+      continue;
+    leaving_.push_back(slot);
+    leaving_read_ = false;
+  }
+}
+
+// All that they have written before they died has been handed out.
+void EndpointImpl::EndLeaving() {
+  for (const int slot : std::exchange(leaving_, {})) core_.PeerGone(slot);
 }
 
 }  // namespace alertpipe::internal

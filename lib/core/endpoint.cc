@@ -433,8 +433,10 @@ void Endpoint::PeerGone(int slot) {
   control_slot_ = -1;
   Box& box = boxes_[Index(slot)];
   ForgetReturns(&box);
-  box.gone_generation = box.outbox.generation();
-  PeerDied(slot, box.outbox.generation());
+  // Nothing that was ever sent to it needs an address.
+  const std::uint32_t generation = std::max(box.outbox.generation(), roster_.Get(slot).generation);
+  box.gone_generation = generation;
+  PeerDied(slot, generation);
   // What uses data that is only lent cannot fail back yet: the next write gets here again.
   if (!box.outbox.empty()) MarkDirty(slot);
 }

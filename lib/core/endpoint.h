@@ -131,6 +131,8 @@ class Endpoint {
   // Tells `peer` that its request gets no response. For a peer that is dead nothing happens.
   void Unhandled(const Peer& peer, std::uint64_t request_id);
   std::uint64_t next_deadline() const { return requests_.next_deadline(); }
+  bool HasRequests() const { return !requests_.empty(); }
+  bool HasRequests(int slot) const { return requests_.count(slot) > 0; }
   void Expire(std::uint64_t now) { requests_.DecideExpired(now); }
   // The next request that has ended without a response. False when there is none.
   bool NextEnded(EndedRequest* ended);
@@ -154,8 +156,10 @@ class Endpoint {
   void Blocked(int slot, bool error = false);
   void Unblocked(int slot);
   bool blocked(int slot) const { return boxes_[Index(slot)].blocked; }
-  // Nobody can read that pipe any more (EPIPE, after the master's death).
+  // Nobody can read that pipe any more (EPIPE, after the master's death), or it is the dead
+  // master's.
   void PeerGone(int slot);
+  bool IsGone(int slot) const { return Gone(slot, roster_.Get(slot)); }
 
   // ---- Reading ----
 

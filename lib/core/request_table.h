@@ -55,6 +55,8 @@ class RequestTable {
 
   // The earliest deadline, or kNever.
   std::uint64_t next_deadline() const;
+  // Whether all have been taken out.
+  bool empty() const { return free_.size() == entries_.size(); }
   // Requests to a slot that have not been taken out.
   std::size_t count(int slot) const;
 

@@ -51,4 +51,9 @@ bool RestoreNonBlocking(int fd) noexcept {
   return true;
 }
 
+bool HasNoReader(int fd) noexcept {
+  pollfd end = {fd, 0, 0};
+  return calls().poll(&end, 1, 0) == 1 && (end.revents & POLLERR) != 0;
+}
+
 }  // namespace alertpipe::os

@@ -58,6 +58,10 @@ absl::Status MakePrivate(UniqueFd& fd, int access);
 // read or write.
 bool RestoreNonBlocking(int fd) noexcept;
 
+// Whether nobody has the other end of a pipe open of which `fd` is the end for writing: its reader
+// is dead, unless it closed the end or never had it. Does not block.
+bool HasNoReader(int fd) noexcept;
+
 // The outcome of one read or write. `error` is 0 or an errno value; with an error `bytes` is 0. End
 // of file is {0, 0}; a pipe that is empty or full is {0, EAGAIN}; a pipe without reader is {0,
 // EPIPE}.

@@ -302,5 +302,17 @@ TEST(PipeIo, ReadersFindRoomOnlyInWholePages) {
   EXPECT_EQ(WriteBytes(io, pipe->write.get(), 4096).bytes, 4096U);
 }
 
+TEST(HasNoReader, SaysWhetherTheOtherEndIsOpen) {
+  absl::StatusOr<Pipe> pipe = CreatePipe(4096);
+  ASSERT_TRUE(pipe.ok());
+  EXPECT_FALSE(HasNoReader(pipe->write.get()));
+  const std::string full(4096, 'x');
+  const iovec part = {const_cast<char*>(full.data()), full.size()};
+  ASSERT_EQ(PipeIo().Write(pipe->write.get(), &part, 1).error, 0);
+  EXPECT_FALSE(HasNoReader(pipe->write.get()));
+  pipe->read.reset();
+  EXPECT_TRUE(HasNoReader(pipe->write.get()));
+}
+
 }  // namespace
 }  // namespace alertpipe::os
