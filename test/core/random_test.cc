@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random sends, reads, crashes and replacements, and a ledger that knows what must have come of
-// each alert. A failure prints its seed; ALERTPIPE_SEED=n repeats that one run.
+// Random sends, requests, responses, reads, crashes and replacements, and a ledger that knows what
+// must have come of each alert and each request. A failure prints its seed; ALERTPIPE_SEED=n
+// repeats that one run.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <random>
@@ -32,6 +34,8 @@ struct Totals {
   std::uint64_t stale = 0;
   std::uint64_t partials = 0;
   std::uint64_t refused = 0;
+  std::uint64_t late = 0;
+  std::uint64_t outcomes[8] = {};  // of requests, by ResponseOutcome
 };
 
 // One ordered pair of incarnations. Ids count from 1 without a hole.
@@ -40,6 +44,22 @@ struct Account {
   std::vector<std::uint64_t> delivered;
   std::set<std::uint64_t> failed;    // given back because the receiver died
   std::set<std::uint64_t> rejected;  // given back by the receiver
+  std::set<std::uint64_t> requests;  // what becomes of these is told in another way
+};
+
+struct Asked {
+  Incarnation peer;
+  std::uint64_t deadline = kNever;
+  bool delivered = false;
+  bool given_up = false;  // the receiver has said that there will be no response
+  int ended = 0;
+};
+
+// A request that its receiver has not completed.
+struct Token {
+  Incarnation holder;
+  Peer sender;
+  std::uint64_t request_id = 0;
 };
 
 class Simulation {
@@ -56,6 +76,7 @@ class Simulation {
     deadly_ = !Chance(4);
     family_ = SimulatedFamily::WithWorkers(settings);
     family_->on_alert = [this](int slot, const Arrival& arrival) { Deliver(slot, arrival); };
+    family_->on_response = [this](int slot, const Arrival& arrival) { Answer(slot, arrival); };
     family_->before_queue = [this](int from, int to) { Intrude(from, to, 10); };
     family_->before_write = [this](int from, int to) { Intrude(from, to, 15); };
   }
@@ -76,7 +97,7 @@ class Simulation {
 
   void Act() {
     const int slot = AnySlot();
-    switch (Pick(0, 11)) {
+    switch (Pick(0, 15)) {
       case 0:
       case 1:
       case 2:
@@ -96,6 +117,17 @@ class Simulation {
       case 8:
       case 9:
         if (family_->runs(slot)) family_->Read(slot);
+        return;
+      case 11:
+        if (family_->runs(slot)) Request(slot);
+        return;
+      case 12:
+      case 13:
+        Complete();
+        return;
+      case 14:
+        now_ += static_cast<std::uint64_t>(Pick(1, 20));
+        if (family_->runs(slot)) family_->at(slot).Expire(now_);
         return;
       case 10:
         family_->pipe(slot).refusals = Pick(0, 2);
@@ -135,6 +167,110 @@ class Simulation {
     Accept(from, {to, peer.generation}, number, result.alert_id());
   }
 
+  void Request(int from) {
+    const std::string data = MakeRandomData();
+    const std::uint64_t number = ++numbers_;
+    const std::string name = ProvenName(std::to_string(number), data);
+    const int to = AnySlot();
+    Peer peer;
+    peer.slot = to;
+    peer.generation = family_->roster().Get(to).generation;
+    const std::uint64_t deadline =
+        Chance(2) ? kNever : now_ + static_cast<std::uint64_t>(Pick(1, 100));
+    std::uint64_t id = 0;
+    const SendResult result =
+        Chance(3)
+            ? family_->Request(from, To(peer), name, Buffer::Copy(data).value(), deadline, &id)
+            : family_->Request(from, To(peer), name, data, deadline, &id);
+    if (!result.ok()) return;
+    const Incarnation receiver{to, peer.generation};
+    Accept(from, receiver, number, result.alert_id());
+    const Incarnation self = IncarnationOf(family_->PeerIn(from));
+    accounts_[{self, receiver}].requests.insert(result.alert_id());
+    Asked asked;
+    asked.peer = receiver;
+    asked.deadline = deadline;
+    ASSERT_TRUE(asked_.emplace(std::pair{self, id}, asked).second) << "an id was used again";
+  }
+
+  // Somebody responds, or gives up.
+  void Complete() {
+    if (tokens_.empty()) return;
+    const auto at = static_cast<std::size_t>(Pick(0, static_cast<int>(tokens_.size()) - 1));
+    std::swap(tokens_[at], tokens_.back());
+    const Token token = tokens_.back();
+    tokens_.pop_back();
+    if (!Lives(token.holder)) return;
+    if (Chance(4)) return GiveUp(token);
+    const std::uint64_t number = ++numbers_;
+    const std::string payload = MakeRandomData();
+    const std::string proof = ProvenName(std::to_string(number), payload);
+    const Incarnation requester = IncarnationOf(token.sender);
+    const SendResult result =
+        family_->Respond(token.holder.first, token.sender, token.request_id, proof + "/" + payload);
+    if (result.ok()) {
+      Accept(token.holder.first, requester, number, result.alert_id());
+    } else if (absl::IsResourceExhausted(result.status())) {
+      tokens_.push_back(token);
+    } else if (absl::IsInvalidArgument(result.status())) {
+      GiveUp(token);  // larger than a cap
+    } else {
+      EXPECT_FALSE(Lives(requester)) << result.status();
+    }
+  }
+
+  void GiveUp(const Token& token) {
+    asked_[{IncarnationOf(token.sender), token.request_id}].given_up = true;
+    family_->at(token.holder.first).Unhandled(token.sender, token.request_id);
+  }
+
+  void Answer(int slot, const Arrival& arrival) {
+    const std::size_t cut = arrival.data.find('/');
+    ASSERT_NE(cut, std::string_view::npos);
+    const std::string proof(arrival.data.substr(0, cut));
+    ASSERT_TRUE(IsProven(proof, arrival.data.substr(cut + 1))) << "torn";
+    const Incarnation receiver = IncarnationOf(family_->PeerIn(slot));
+    arrivals_.push_back({IncarnationOf(arrival.sender), receiver, std::stoull(proof)});
+    const auto asked = asked_.find({receiver, arrival.request_id});
+    ASSERT_NE(asked, asked_.end());
+    ASSERT_EQ(asked->second.peer, IncarnationOf(arrival.sender));
+    if (arrival.kind == Arrival::Kind::kLateResponse) ++totals_->late;
+  }
+
+  void EndRequests(int slot) {
+    for (const Ended& ended : family_->Outcomes(slot)) {
+      const auto at = asked_.find({IncarnationOf(family_->PeerIn(slot)), ended.request_id});
+      ASSERT_NE(at, asked_.end());
+      Asked& asked = at->second;
+      ASSERT_EQ(++asked.ended, 1) << "ended twice";
+      ASSERT_EQ(IncarnationOf(ended.peer), asked.peer);
+      ++totals_->outcomes[static_cast<int>(ended.outcome)];
+      CheckOutcome(asked, ended.outcome);
+    }
+  }
+
+  void CheckOutcome(const Asked& asked, ResponseOutcome outcome) {
+    switch (outcome) {
+      case ResponseOutcome::kResponse:
+        EXPECT_TRUE(asked.delivered);
+        return;
+      case ResponseOutcome::kDeadline:
+        EXPECT_LE(asked.deadline, now_);
+        return;
+      case ResponseOutcome::kPeerDied:
+        EXPECT_FALSE(Lives(asked.peer));
+        return;
+      case ResponseOutcome::kUnhandled:
+        EXPECT_TRUE(asked.given_up);
+        return;
+      case ResponseOutcome::kUndelivered:
+        EXPECT_TRUE(tight_);
+        return;
+      default:
+        ADD_FAILURE() << ToString(outcome);
+    }
+  }
+
   void Broadcast(int from) {
     const std::string data = MakeRandomData();
     const std::uint64_t number = ++numbers_;
@@ -170,6 +306,11 @@ class Simulation {
     const Incarnation sender = IncarnationOf(arrival.sender);
     // A send that is still under way is entered right after it.
     arrivals_.push_back({sender, receiver, number});
+    if (arrival.request_id == 0) return;
+    Asked& asked = asked_[{sender, arrival.request_id}];
+    EXPECT_EQ(asked.peer, receiver);
+    EXPECT_FALSE(std::exchange(asked.delivered, true)) << "twice";
+    tokens_.push_back({receiver, arrival.sender, arrival.request_id});
   }
 
   void EnterArrivals() {
@@ -186,6 +327,7 @@ class Simulation {
 
   void Hear(int slot) {
     EnterArrivals();
+    EndRequests(slot);
     for (const Told& told : family_->Events(slot)) {
       if (told.kind != Event::Kind::kUndelivered) continue;
       const Incarnation receiver = IncarnationOf(told.peer);
@@ -193,10 +335,15 @@ class Simulation {
       ASSERT_GE(told.alert_id, 1u);
       ASSERT_LE(told.alert_id, account.accepted);
       ASSERT_TRUE(told.has_name);
-      const std::uint64_t number = std::stoull(told.name);
-      ASSERT_EQ((ids_[{number, receiver}]), told.alert_id) << "the wrong name";
-      if (told.has_data) {
-        ASSERT_TRUE(IsProven(told.name, told.data));
+      ASSERT_EQ(account.requests.count(told.alert_id), 0u) << "its callback is told";
+      if (told.is_response) {
+        ASSERT_EQ(told.name, "");
+      } else {
+        const std::uint64_t number = std::stoull(told.name);
+        ASSERT_EQ((ids_[{number, receiver}]), told.alert_id) << "the wrong name";
+        if (told.has_data) {
+          ASSERT_TRUE(IsProven(told.name, told.data));
+        }
       }
       const bool died = told.reason == UndeliveredReason::kPeerDied;
       ASSERT_TRUE(died || told.reason == UndeliveredReason::kReceiverFull);
@@ -247,6 +394,10 @@ class Simulation {
     }
     for (int slot = 0; slot < family_->slots(); ++slot) family_->pipe(slot).refusals = 0;
     family_->Settle();
+    for (const Token& token : std::exchange(tokens_, {})) {
+      if (Lives(token.holder)) GiveUp(token);
+    }
+    family_->Settle();
     for (int slot = 0; slot < family_->slots(); ++slot) {
       if (family_->runs(slot)) Hear(slot);
     }
@@ -259,6 +410,11 @@ class Simulation {
 
   void Check() {
     totals_->drained += family_->drained_alerts();
+    for (const auto& [who, asked] : asked_) {
+      if (!Lives(who.first)) continue;
+      EXPECT_EQ(asked.ended, 1) << who.first.first << " asked " << asked.peer.first << "."
+                                << asked.peer.second << ": " << std::hex << who.second;
+    }
     for (const auto& [pair, account] : accounts_) {
       CheckAccount(pair.first, pair.second, account);
       totals_->delivered += account.delivered.size();
@@ -276,6 +432,7 @@ class Simulation {
       EXPECT_EQ(stats.undelivered_peer_died + stats.undelivered_receiver_full +
                     stats.undelivered_receiver_memory + stats.undelivered_closed,
                 stats.alerts_undelivered);
+      EXPECT_EQ(stats.requests_sent, stats.responses_received + stats.requests_failed);
       EXPECT_EQ(stats.queued_bytes, 0u);
       EXPECT_EQ(family_->at(slot).meter().queued_bytes(), 0u);
       EXPECT_EQ(stats.reassembly_bytes, 0u);
@@ -301,8 +458,16 @@ class Simulation {
     for (const std::uint64_t id : account.failed) {
       EXPECT_EQ(account.rejected.count(id), 0u) << who << ": " << id << " was given back twice";
     }
+    // Requests that come back are told to their callbacks, unless it is too late for that.
+    std::set<std::uint64_t> untold = account.requests;
+    for (const std::uint64_t id : account.delivered) untold.erase(id);
     if (Lives(sender) && Lives(receiver)) {
-      EXPECT_EQ(account.delivered.size() + account.rejected.size(), account.accepted) << who;
+      EXPECT_EQ(account.delivered.size() + account.rejected.size() + untold.size(),
+                account.accepted)
+          << who;
+      if (!tight_) {
+        EXPECT_TRUE(untold.empty()) << who;
+      }
       EXPECT_TRUE(account.failed.empty()) << who;
       return;
     }
@@ -312,9 +477,15 @@ class Simulation {
     }
     // What comes back from a dead receiver is the end of what was accepted.
     if (Lives(sender) && !account.failed.empty()) {
-      EXPECT_EQ(*account.failed.rbegin(), account.accepted) << who;
+      const auto untold_from = [&](std::uint64_t id) {
+        return static_cast<std::uint64_t>(std::distance(untold.lower_bound(id), untold.end()));
+      };
+      EXPECT_EQ(*account.failed.rbegin() + untold_from(*account.failed.rbegin()), account.accepted)
+          << who;
       if (!tight_) {
-        EXPECT_EQ(account.accepted - *account.failed.begin() + 1, account.failed.size()) << who;
+        EXPECT_EQ(account.accepted - *account.failed.begin() + 1,
+                  account.failed.size() + untold_from(*account.failed.begin()))
+            << who;
       }
       EXPECT_TRUE(account.delivered.empty() || account.delivered.back() < *account.failed.begin())
           << who;
@@ -337,6 +508,9 @@ class Simulation {
   std::map<std::pair<std::uint64_t, Incarnation>, std::uint64_t> ids_;
   std::map<std::uint64_t, Incarnation> senders_;
   std::vector<Seen> arrivals_;
+  std::uint64_t now_ = 0;
+  std::map<std::pair<Incarnation, std::uint64_t>, Asked> asked_;
+  std::vector<Token> tokens_;
 };
 
 TEST(Random, TheAccountSettles) {
@@ -358,6 +532,11 @@ TEST(Random, TheAccountSettles) {
   EXPECT_GT(totals.stale, 10u);
   EXPECT_GT(totals.partials, 10u);
   EXPECT_GT(totals.refused, 100u);
+  EXPECT_GT(totals.late, 50u);
+  for (const ResponseOutcome outcome :
+       {ResponseOutcome::kResponse, ResponseOutcome::kDeadline, ResponseOutcome::kPeerDied,
+        ResponseOutcome::kUnhandled, ResponseOutcome::kUndelivered})
+    EXPECT_GT(totals.outcomes[static_cast<int>(outcome)], 50u) << ToString(outcome);
 }
 
 }  // namespace

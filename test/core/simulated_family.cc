@@ -304,6 +304,9 @@ void SimulatedFamily::Take(int slot) {
   for (;;) {
     member.core->NextArrival(&arrival);
     if (arrival.kind == Arrival::Kind::kNone) return;
+    if (on_response &&
+        (arrival.kind == Arrival::Kind::kResponse || arrival.kind == Arrival::Kind::kLateResponse))
+      on_response(slot, arrival);
     if (arrival.kind == Arrival::Kind::kDamage) {
       member.damage.push_back(arrival.damage);
     } else if (arrival.kind == Arrival::Kind::kResponse) {
