@@ -276,7 +276,8 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
   while (const int count = core_.NextWrite(slot, parts, full_only)) {
     const os::IoResult result = io_.Write(fd, parts, count);
     if (result.error == EPIPE) {
-      core_.PeerGone(slot);
+      core_.PeerUnreachable(slot);
+      Leaving(slot);
       return;
     }
     if (result.error != 0) {

@@ -185,6 +185,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void ArmWake();
   void MasterGone();
   void AskForReaders(std::uint64_t now);
+  void Leaving(int slot);
   void EndLeaving();
   bool HasEvents() const { return core_.has_events() || !later_.empty(); }
   bool TellOne();
@@ -228,9 +229,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   std::uint64_t wake_at_ = core::kNever;  // when OnWake will be called
 
   std::function<bool()> is_master_gone_;
-  // Without a master nobody tells of deaths: whether peers with open requests are still there has
-  // to be asked. Those that are not are leaving_ until all that they have written has been handed
-  // out.
+  // Without a master nobody tells of deaths: a write finds them, and whether peers with open
+  // requests are still there is asked. Those that are not are leaving_ until all that they have
+  // written has been handed out.
   bool orphaned_ = false;
   std::uint64_t ask_at_ = 0;
   std::vector<int> leaving_;

@@ -215,20 +215,21 @@ void EndpointImpl::OnWake() {
 
 void EndpointImpl::MasterGone() {
   orphaned_ = true;
-  leaving_.push_back(kMasterSlot);
+  Leaving(kMasterSlot);
+}
+
+void EndpointImpl::Leaving(int slot) {
   leaving_read_ = false;
+  if (std::find(leaving_.begin(), leaving_.end(), slot) == leaving_.end()) leaving_.push_back(slot);
 }
 
 // A death shows as a pipe that nobody reads, without a write that would show it as well.
 void EndpointImpl::AskForReaders(std::uint64_t now) {
   ask_at_ = now + kAskEveryNanos;
   for (int slot = 1; slot < core_.roster().slots(); ++slot) {
-    if (!core_.HasRequests(slot) || core_.IsGone(slot) ||
-        !os::HasNoReader(wiring_.outbox_fds[static_cast<std::size_t>(slot)]) ||
-        std::find(leaving_.begin(), leaving_.end(), slot) != leaving_.end())
-      continue;
-    leaving_.push_back(slot);
-    leaving_read_ = false;
+    if (core_.HasRequests(slot) && !core_.IsGone(slot) &&
+        os::HasNoReader(wiring_.outbox_fds[static_cast<std::size_t>(slot)]))
+      Leaving(slot);
   }
 }
 

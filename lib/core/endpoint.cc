@@ -427,18 +427,30 @@ void Endpoint::PeerJoined(int slot, std::uint32_t generation, std::uint32_t pid)
   if (!told && slot != self_.slot) events_.push_back({{Event::Kind::kJoined, box.peer, {}}, {}});
 }
 
-void Endpoint::PeerGone(int slot) {
+void Endpoint::PeerUnreachable(int slot) {
   page().writes.Add();
   page().write_errors.Add();
+  LoseReader(slot);
+}
+
+void Endpoint::PeerGone(int slot) {
+  LoseReader(slot);
+  PeerDied(slot, boxes_[Index(slot)].gone_generation);
+}
+
+void Endpoint::LoseReader(int slot) {
   control_slot_ = -1;
   Box& box = boxes_[Index(slot)];
   ForgetReturns(&box);
-  // Nothing that was ever sent to it needs an address.
-  const std::uint32_t generation = std::max(box.outbox.generation(), roster_.Get(slot).generation);
-  box.gone_generation = generation;
-  PeerDied(slot, generation);
-  // What uses data that is only lent cannot fail back yet: the next write gets here again.
-  if (!box.outbox.empty()) MarkDirty(slot);
+  // One that nothing was ever sent to has no address.
+  box.gone_generation = std::max(box.outbox.generation(), roster_.Get(slot).generation);
+  if (box.outbox.empty()) return;
+  if (box.outbox.lent() == nullptr) {
+    FailBack(&box, slot, UndeliveredReason::kPeerDied);
+  } else {
+    // What uses data that is only lent cannot fail back yet: the next write gets here again.
+    MarkDirty(slot);
+  }
 }
 
 void Endpoint::NoticesChanged() {

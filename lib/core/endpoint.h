@@ -156,8 +156,10 @@ class Endpoint {
   void Blocked(int slot, bool error = false);
   void Unblocked(int slot);
   bool blocked(int slot) const { return boxes_[Index(slot)].blocked; }
-  // Nobody can read that pipe any more (EPIPE, after the master's death), or it is the dead
-  // master's.
+  // Nobody can read that pipe any more (EPIPE, after the master's death): what is queued for it
+  // comes back. PeerGone must follow, once all that it has written has been handed out.
+  void PeerUnreachable(int slot);
+  // The same, and nothing of that peer, or of the dead master, follows.
   void PeerGone(int slot);
   bool IsGone(int slot) const { return Gone(slot, roster_.Get(slot)); }
 
@@ -260,6 +262,7 @@ class Endpoint {
   bool HandleReject(const Arrival& arrival);
   bool HandleUnhandled(const Arrival& arrival);
   void HandleResponse(Arrival* arrival);
+  void LoseReader(int slot);
   void EndRequest(std::uint64_t id, UndeliveredReason reason);
 
   Roster roster_;

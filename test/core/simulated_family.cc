@@ -230,7 +230,8 @@ SendResult SimulatedFamily::Queue(int from, const Target& target, const Content&
   SharedData* held = payload->owned ? payload->shared : nullptr;
   Admission admission = at(from).Accept(target, content, held, payload->owned, first_charge);
   if (!admission.status.ok()) {
-    at(from).CountRefused(admission.status, name.size() + payload->view.size(), admission.full);
+    at(from).CountRefused(admission.status, content.name.size() + payload->view.size(),
+                          admission.full);
     return std::move(admission.status);
   }
   const std::uint64_t failures = at(from).failures(slot);
@@ -261,6 +262,7 @@ void SimulatedFamily::Write(int from, int to, bool full_only) {
   while (const int count = core.NextWrite(to, parts, full_only)) {
     if (before_write) before_write(from, to);
     if (pipe(to).no_reader) {
+      core.PeerUnreachable(to);
       core.PeerGone(to);
       return;
     }

@@ -421,6 +421,11 @@ TEST(MasterGone, AResponseThatWasWrittenBeforeADeathEndsItsRequest) {
       me->OnMasterGone([&] {
         me->Request(To::Slot(2), "answer and die", "", kForever, seen->Callback());
         me->Request(To::Slot(2), "too late", "", kForever, seen->Callback());
+        // A write finds it dead, before anything is read.
+        while (me->Send(To::Slot(2), "more").ok()) {
+          me->Flush();
+          usleep(500);
+        }
       });
       me->OnDamage([&](const Damage&) { ++seen->step; });
       me.Run();
