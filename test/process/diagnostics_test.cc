@@ -317,7 +317,7 @@ int RefusePipeSize(int fd, int command, int argument) {
 TEST(Diagnostics, ASmallPipeIsToldThoughTheHookComesLater) {
   Told told;
   const Replaced small(&os::Calls::fcntl, &RefusePipeSize);
-  Family family(FamilyOf(1, 262144));
+  Family family(TightFamilyOf(1, 262144));
   family->OnDiagnostic(told.Hook());
   ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kPipeSmall); }));
   EXPECT_EQ(told.kinds[Kind::kPipeSmall].latest.limit, 262144u);
