@@ -139,6 +139,13 @@ absl::Status EndpointImpl::CheckOpen() const {
   return absl::FailedPreconditionError("this endpoint is closed");
 }
 
+absl::Status EndpointImpl::CheckMayRespond() const {
+  if (state_ != State::kClosing) return CheckOpen();
+  if (absl::Status owner = CheckOwner(); !owner.ok()) return owner;
+  CheckThread();
+  return absl::OkStatus();
+}
+
 absl::Status EndpointImpl::CheckHandlerName(std::string_view name) {
   if (absl::Status owner = CheckOwner(); !owner.ok()) return owner;
   CheckThread();
@@ -166,7 +173,9 @@ SendResult EndpointImpl::SendContent(const To& to, core::Content content, Buffer
                                      RequestTerms* request) {
   const std::size_t bytes =
       content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
-  if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
+  const bool is_response = (content.flags & core::kIsResponse) != 0;
+  absl::Status open = is_response ? CheckMayRespond() : CheckOpen();
+  if (!open.ok()) return Refused(std::move(open), bytes);
   Payload payload;
   core::Target target;
   absl::Status status = PrepareContent(&content, owned, &payload);

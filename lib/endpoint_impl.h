@@ -97,6 +97,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   // kFailedPrecondition unless the endpoint is attached and open. Ends the program when called on a
   // wrong thread.
   absl::Status CheckOpen() const;
+  // The same; an endpoint that is closing may still respond.
+  absl::Status CheckMayRespond() const;
   absl::Status CheckOwner() const;
   void CheckThread() const;
 

@@ -161,14 +161,13 @@ absl::Status EndpointImpl::WhenWorkers(int count, absl::Duration deadline,
 // Ends the waits that are satisfied, and those whose deadline is at `now` or before.
 void EndpointImpl::CheckWaits(std::uint64_t now) {
   if (waits_.empty()) return;
-  std::vector<core::Target> live;
-  core_.Select(Scope::kWorkers, &live);
+  const int live = core_.CountUp();
   for (Wait& wait : waits_) {
-    if (live.size() >= static_cast<std::size_t>(wait.count)) {
+    if (live >= wait.count) {
       EndWait(&wait, absl::OkStatus());
     } else if (wait.deadline <= now) {
-      EndWait(&wait, absl::DeadlineExceededError(absl::StrCat("waited for ", wait.count,
-                                                              " workers, ", live.size(), " live")));
+      EndWait(&wait, absl::DeadlineExceededError(
+                         absl::StrCat("waited for ", wait.count, " workers, ", live, " live")));
     }
   }
   waits_.erase(std::remove_if(waits_.begin(), waits_.end(),

@@ -14,6 +14,7 @@
 
 #include "child_side.h"
 #include "os/calls.h"
+#include "os/errors.h"
 
 namespace alertpipe {
 namespace {
@@ -49,7 +50,7 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
 
   state->harmless_ = os::UniqueFd(os::calls().eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!state->harmless_.valid()) {
-    return absl::ResourceExhaustedError(absl::StrCat("eventfd: ", std::strerror(errno)));
+    return os::ErrnoStatus(errno, "eventfd for what workers are not to see of the master's loop");
   }
 
   internal::Wiring wiring;
@@ -156,13 +157,15 @@ absl::StatusOr<int> Master::State::FreeSlot() const {
 
 absl::StatusOr<Peer> Master::State::Start(int slot, WorkerMain main) {
   Place& place = places[static_cast<std::size_t>(slot)];
-  place.main = std::move(main);
+  WorkerMain before = std::exchange(place.main, std::move(main));
   place.exit = place.reported = os::ExitStatus();
   place.life.Start();
   absl::Status status = Drive(slot);
   impl->Wake();
-  if (!status.ok()) return status;
-  return PeerIn(slot);
+  if (status.ok()) return PeerIn(slot);
+  // What never ran is not what Respawn starts again.
+  place.main = std::move(before);
+  return status;
 }
 
 absl::Status Master::State::Drive(int slot) {

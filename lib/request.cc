@@ -5,7 +5,6 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "core/describe.h"
 #include "core/grow_buffer.h"
 
 namespace alertpipe {
@@ -31,7 +30,7 @@ std::string_view ToString(ResponseOutcome outcome) {
 }
 
 absl::Status Response::status() const {
-  const std::string peer = core::Describe(peer_);
+  const std::string peer = ToString(peer_);
   switch (outcome_) {
     case ResponseOutcome::kResponse:
       return absl::OkStatus();

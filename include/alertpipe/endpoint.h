@@ -88,7 +88,7 @@ struct Damage {
 
 // How a Close ended.
 struct CloseReport {
-  std::uint64_t undelivered_alerts = 0;  // OnUndelivered was called for each
+  std::uint64_t undelivered_alerts = 0;  // OnUndelivered was called for each, or its request ended
   bool deadline_passed = false;
 };
 
@@ -156,7 +156,9 @@ class ALERTPIPE_EXPORT Endpoint {
   // ---- Receive ----
 
   // Calls `handler` for alerts with that name, from the next alert on; replaces the name's handler
-  // if it has one. A null handler removes it. kInvalidArgument when the name is too long. Legal
+  // if it has one. A null handler removes it. A handler, with what it has captured, is destroyed
+  // when it has been replaced or removed and does not run any more, or with the endpoint; hooks
+  // likewise. Close destroys none. kInvalidArgument when the name is too long. Legal
   // inside any handler, the replaced one included.
   Result Receive(std::string_view name, Handler handler);
 
@@ -180,7 +182,7 @@ class ALERTPIPE_EXPORT Endpoint {
   //
   // Errors: as Send; also kInvalidArgument for a deadline of zero or less or a null callback, and
   // kResourceExhausted when kRequestsPerPeerMax requests to that slot have not ended. The callback
-  // of a refused request is never called.
+  // of a refused request is never called: it is destroyed before Request returns.
   SendResult Request(To to, std::string_view name, std::string_view data, absl::Duration deadline,
                      ResponseCallback callback);
   template <typename Owned, typename = internal::IfBuffer<Owned>>
@@ -233,10 +235,12 @@ class ALERTPIPE_EXPORT Endpoint {
   // The master; its pid and state are known also when it is not attached to a loop.
   Peer master() const;
   // The live workers at this moment, in the order of their slots, this one included. A pid is 0
-  // while the worker is being started.
+  // while the worker is being started: until OnJoined is called for it, others can only be sent to
+  // by slot or Peer.
   std::vector<Peer> Workers() const;
-  // Calls `callback` once, from the loop, as soon as at least `count` workers live (this one
-  // included, if it is one): they can be sent to, and what they are sent waits for them. With
+  // Calls `callback` once, from the loop, as soon as at least `count` workers live and their pids
+  // are known (this one included, if it is one): they can be sent to, and what they are sent waits
+  // for them, attached or not. With
   // kDeadlineExceeded when that takes longer than `deadline` from now, with kCancelled when this
   // endpoint is closed or destroyed first. kInvalidArgument for a null callback or a count below 0
   // or above workers_max.
@@ -246,13 +250,14 @@ class ALERTPIPE_EXPORT Endpoint {
 
   // ---- End ----
 
-  // Stops accepting sends at once, goes on writing what is queued (and receiving) until all is
-  // written or `deadline` has passed, calls OnUndelivered for the rest, then stops receiving and
-  // calls `done`. The loop must run for that; uv_loop_close returns 0 afterwards, as far as this
-  // library is concerned. A deadline of zero tries once. The process should exit soon after: alerts
-  // that others go on sending wait in the pipe until then. kFailedPrecondition when it is closing
-  // or closed already, or never was attached.
-  // `done` is not called if the endpoint is destroyed before.
+  // Stops accepting sends at once (responses excepted), goes on writing what is queued (and
+  // receiving) until all is written or `deadline` has passed, calls OnUndelivered for the rest,
+  // then stops receiving and calls `done`. The loop must run for that; uv_loop_close returns 0
+  // afterwards, as far as this library is concerned. A deadline of zero tries once. The process
+  // should exit soon after: alerts that others go on sending wait in the pipe until then. It does
+  // not wait for responses: requests of its own that are open end as kClosed. kFailedPrecondition
+  // when it is closing or closed already, or never was attached. `done` is not called if the
+  // endpoint is destroyed before.
   Result Close(absl::Duration deadline, CloseHook done = nullptr);
 
  protected:

@@ -164,7 +164,8 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
 
   // ---- All workers ----
 
-  // Called for every worker that has died, once its slot is free again: the hook may Respawn it.
+  // Called for every worker that has died, once its slot is free again: the hook may Respawn it,
+  // and Workers() does not list it any more.
   // From the loop, from Service(), or from ReportExit().
   void OnExit(ExitHook hook);
 

@@ -7,7 +7,10 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
+#include <utility>
 
+#include <alertpipe/export.h>
 #include <alertpipe/limits.h>
 
 namespace alertpipe {
@@ -27,7 +30,15 @@ struct Peer {
     return a.slot == b.slot && a.generation == b.generation;
   }
   friend bool operator!=(const Peer& a, const Peer& b) { return !(a == b); }
+  // For absl's hash containers.
+  template <typename Hash>
+  friend Hash AbslHashValue(Hash hash, const Peer& peer) {
+    return Hash::combine(std::move(hash), peer.slot, peer.generation);
+  }
 };
+
+// "the worker in slot 3 (pid 4711, generation 2)": for logs and messages.
+ALERTPIPE_EXPORT std::string ToString(const Peer& peer);
 
 // The receiver of an alert. A pid converts to To, and so does a Peer:
 //

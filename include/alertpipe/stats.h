@@ -23,7 +23,7 @@ namespace alertpipe {
   X(refused_memory)      /* of alerts_refused: no memory here */                                   \
   X(refused_closed)      /* of alerts_refused: not attached, closing, closed */                    \
   X(alerts_written)      /* accepted alerts of which every byte is in the receiver's pipe */       \
-  X(alerts_undelivered)  /* accepted alerts that failed later and were given to OnUndelivered */   \
+  X(alerts_undelivered)  /* accepted alerts that failed later: OnUndelivered, or the callback */   \
   X(undelivered_peer_died)       /* of alerts_undelivered: UndeliveredReason::kPeerDied */         \
   X(undelivered_receiver_full)   /* of alerts_undelivered: UndeliveredReason::kReceiverFull */     \
   X(undelivered_receiver_memory) /* of alerts_undelivered: UndeliveredReason::kReceiverMemory */   \

@@ -6,7 +6,6 @@
 #include <absl/strings/str_cat.h>
 
 #include "core/check.h"
-#include "core/describe.h"
 
 namespace alertpipe::core {
 namespace {
@@ -31,7 +30,8 @@ Endpoint::Endpoint(Roster roster, const Peer& self, CounterPage* page, NoticeBoa
   for (int slot = 1; slot < roster_.slots(); ++slot) {
     const RosterWord word = roster_.Get(slot);
     Box& box = boxes_[Index(slot)];
-    box.known = word.lives();
+    // One that is still being started will be told as joined.
+    box.known = word.lives() && (word.pid != 0 || slot == self_.slot);
     box.peer = PeerAt(slot, word);
   }
 }
@@ -341,7 +341,7 @@ absl::Status Endpoint::BeginRequest(const Target& target, std::uint64_t deadline
   const std::size_t count = requests_.count(target.slot);
   if (count >= kRequestsPerPeerMax) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("too many requests to ", Describe(PeerAt(target.slot, target.word)), ": ",
+        absl::StrCat("too many requests to ", ToString(PeerAt(target.slot, target.word)), ": ",
                      count, " have not ended, the limit is ", kRequestsPerPeerMax));
   }
   *id = requests_.Add(PeerAt(target.slot, target.word), deadline, std::move(*callback));
@@ -393,6 +393,9 @@ bool Endpoint::HandleUnhandled(const Arrival& arrival) {
 bool Endpoint::NextEnded(EndedRequest* ended) {
   if (!requests_.NextEnded(ended)) return false;
   page().requests_failed.Add();
+  // It may have been asked before its pid was known.
+  const RosterWord word = roster_.Get(ended->peer.slot);
+  if (word.generation == ended->peer.generation) ended->peer = PeerAt(ended->peer.slot, word);
   return true;
 }
 

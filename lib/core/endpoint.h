@@ -175,6 +175,8 @@ class Endpoint {
 
   // The live workers, in the order of their slots.
   void Live(std::vector<Peer>* workers) const;
+  // How many of them have been started and take alerts: their pids are known.
+  int CountUp() const;
   // The incarnations of `slot` up to `generation` are dead (a death notice, or the master's own
   // reaping).
   void PeerDied(int slot, std::uint32_t generation);

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "core/describe.h"
 #include "core/endpoint.h"
 
 namespace alertpipe::core {
@@ -51,7 +50,7 @@ absl::Status Endpoint::Resolve(const To& to, Target* target) {
   peer.pid = to.pid();
   peer.slot = to.slot();
   peer.generation = to.generation();
-  return absl::UnavailableError(absl::StrCat(Describe(peer), " is dead"));
+  return absl::UnavailableError(absl::StrCat(ToString(peer), " is dead"));
 }
 
 absl::Status Endpoint::ResolvePid(pid_t pid, Target* target) {
@@ -88,7 +87,7 @@ absl::Status Endpoint::Judge(const Target& target) const {
     return absl::UnavailableError(absl::StrCat("slot ", target.slot, " has no worker yet"));
   }
   return absl::UnavailableError(
-      absl::StrCat(Describe(PeerAt(target.slot, word)),
+      absl::StrCat(ToString(PeerAt(target.slot, word)),
                    word.state == SlotState::kDraining ? " is being replaced" : " is dead"));
 }
 
@@ -156,7 +155,7 @@ void Endpoint::CheckCaps(const Target& target, const Content& content, bool owne
   const std::size_t queued = outbox.queued_bytes();
   if (queued + cost.total() > per_peer && !(owned && alone > per_peer && queued == 0)) {
     return NoRoom("queued_bytes_per_peer_max", per_peer, queued, cost.total(),
-                  absl::StrCat("the queue for ", Describe(PeerAt(target.slot, target.word))),
+                  absl::StrCat("the queue for ", ToString(PeerAt(target.slot, target.word))),
                   admission);
   }
   // The data of a broadcast is held once.
@@ -165,7 +164,7 @@ void Endpoint::CheckCaps(const Target& target, const Content& content, bool owne
   const bool exempt = owned && alone > cap && (in_all == 0 || !first_charge);
   if (in_all + added > cap && !exempt) {
     NoRoom("queued_bytes_max", cap, in_all, added,
-           absl::StrCat("the room for all receivers, ", Describe(PeerAt(target.slot, target.word)),
+           absl::StrCat("the room for all receivers, ", ToString(PeerAt(target.slot, target.word)),
                         " among them,"),
            admission);
   }
@@ -192,7 +191,7 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   Box& box = boxes_[Index(slot)];
   if (target.word.generation < box.outbox.generation()) {
     admission.status = absl::UnavailableError(
-        absl::StrCat(Describe(PeerAt(slot, target.word)), " is dead: it was replaced just now"));
+        absl::StrCat(ToString(PeerAt(slot, target.word)), " is dead: it was replaced just now"));
     return admission;
   }
   Readdress(&box, slot, target.word);
@@ -249,6 +248,16 @@ void Endpoint::Live(std::vector<Peer>* workers) const {
     if (word.lives() && !Gone(slot, word))
       workers->push_back(slot == self_.slot ? self_ : PeerAt(slot, word));
   }
+}
+
+int Endpoint::CountUp() const {
+  int up = 0;
+  for (int slot = 1; slot < roster_.slots(); ++slot) {
+    const RosterWord word = roster_.Get(slot);
+    const bool started = word.pid != 0 || slot == self_.slot;
+    if (word.takes_alerts() && started && !Gone(slot, word)) ++up;
+  }
+  return up;
 }
 
 bool Endpoint::HasOutput(int slot) const {

@@ -28,6 +28,7 @@ TEST(Symbols, FreeFunctions) {
   EXPECT_TRUE(Linked(&Version));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(UndeliveredReason)>(&ToString)));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(ResponseOutcome)>(&ToString)));
+  EXPECT_TRUE(Linked(static_cast<std::string (*)(const Peer&)>(&ToString)));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(SlotState)>(&ToString)));
   EXPECT_TRUE(Linked(static_cast<std::string_view (*)(Diagnostic::Kind)>(&ToString)));
   EXPECT_TRUE(Linked(&ReadFamilyStats));

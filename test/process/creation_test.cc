@@ -182,7 +182,7 @@ TEST(Creation, WatchesThatFailAreNamed) {
   EXPECT_TRUE(epoll.Names("epoll_create1: ")) << epoll.messages;
   const Outcomes event = FailEachCall<&Calls::eventfd>(EMFILE);
   EXPECT_EQ(event.refused, 1);
-  EXPECT_TRUE(event.Names("eventfd: ")) << event.messages;
+  EXPECT_TRUE(event.Names("eventfd for ")) << event.messages;
   const Outcomes pidfd = FailEachCall<&Calls::pidfd_open>(EMFILE);
   EXPECT_GE(pidfd.refused, 1);
   EXPECT_EQ(pidfd.codes, Codes{StatusCode::kResourceExhausted});

@@ -366,6 +366,32 @@ TEST(RequestEnds, ClosedWhenTheEndpointIsDestroyedInItsOwnCallback) {
   ASSERT_TRUE(family.Until([&] { return *closed == 5; }));
 }
 
+TEST(RequestEnds, WithAResponseAlsoWhileTheOtherCloses) {
+  Told told;
+  Shared<Count> taken;
+  Family family(FamilyOf(1, 4096));
+  const Peer worker = family.Spawn([&](Member& me) {
+    auto token = std::make_shared<ResponseToken>();
+    me->Receive("ask", [&, token](Alert& alert) {
+      *token = alert.TakeResponseToken();
+      // Something to close for: the master reads it late.
+      while (me->Send(To::Master(), "fill", std::string(3000, 'x')).outcome() != Outcome::kQueued)
+        continue;
+      me.Check(me->Close(absl::Seconds(60)).ok(), "closing");
+      me.Check(absl::IsFailedPrecondition(me->Send(To::Master(), "x").status()), "no more sends");
+      me.Check(token->Respond("last words").ok(), "but responses");
+      ++*taken;
+    });
+    me.Run();
+  });
+  family.ExpectExit(worker, 0);
+  ASSERT_TRUE(family->Request(worker, "ask", "", kLong, told.Callback()).ok());
+  ASSERT_TRUE(Eventually([&] { return *taken == 1; }));
+  ASSERT_TRUE(family.Until([&] { return told.count() == 1; }));
+  EXPECT_EQ(told.data[0], "last words");
+  ASSERT_TRUE(family.Until([&] { return !family.exits.empty(); }));
+}
+
 // ---- Completing twice ---------------------------------------------------------------------------
 
 TEST(Respond, CompletesOnce) {
@@ -605,6 +631,23 @@ TEST(WhenWorkers, TellsWhenThereAreEnough) {
   family.Spawn(Responder);
   ASSERT_TRUE(family.Until([&] { return told.size() == 2; }));
   EXPECT_TRUE(told[0].ok() && told[1].ok());
+}
+
+// A reserved slot is nobody yet; its worker is told as joined once it is confirmed.
+TEST(WhenWorkers, DoesNotCountAReservedSlot) {
+  Family family(FamilyOf(2));
+  std::vector<absl::Status> told;
+  ASSERT_TRUE(
+      family->WhenWorkers(1, kLong, [&](const absl::Status& status) { told.push_back(status); })
+          .ok());
+  absl::StatusOr<Slot> slot = family->Reserve();
+  ASSERT_TRUE(slot.ok());
+  family.Turns(20);
+  EXPECT_TRUE(told.empty());
+  ASSERT_TRUE(family->Cancel(slot->number()).ok());
+  family.Spawn(Responder);
+  ASSERT_TRUE(family.Until([&] { return told.size() == 1; }));
+  EXPECT_TRUE(told[0].ok());
 }
 
 TEST(WhenWorkers, TellsAWorkerOfItsFamily) {
