@@ -283,6 +283,7 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
   const int fd = wiring_.outbox_fds[static_cast<std::size_t>(slot)];
   std::size_t written = 0;
   while (const int count = core_.NextWrite(slot, parts, full_only)) {
+    EnsureNonBlocking(fd);
     const os::IoResult result = io_.Write(fd, parts, count);
     if (result.error == EPIPE) {
       core_.PeerUnreachable(slot);

@@ -194,6 +194,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void SettleLent(int slot, Payload* payload, bool everything);
   void FlushSlot(int slot, bool full_only);
   void FlushDirty();
+  void EnsureNonBlocking(int fd);
   void ReadOnce();
   void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
   void DiscardArrivals();

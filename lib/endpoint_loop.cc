@@ -114,12 +114,17 @@ void EndpointImpl::OnReadable() {
 
 // ---- Receiving ----
 
+// A relative may have cleared O_NONBLOCK. Where the kernel cannot be told call by call not to wait,
+// the flag is checked before.
+void EndpointImpl::EnsureNonBlocking(int fd) {
+  if (wiring_.kernel.nowait || !os::RestoreNonBlocking(fd)) return;
+  core_.page().nonblock_restored.Add();
+  diagnostics_.Note(Diagnostic::Kind::kNonblockRestored);
+}
+
 void EndpointImpl::ReadOnce() {
   core::CounterPage& page = core_.page();
-  if (!wiring_.kernel.nowait && os::RestoreNonBlocking(wiring_.inbox_fd)) {
-    page.nonblock_restored.Add();
-    diagnostics_.Note(Diagnostic::Kind::kNonblockRestored);
-  }
+  EnsureNonBlocking(wiring_.inbox_fd);
   core::Inbox& inbox = core_.inbox();
   const std::size_t room = inbox.space_bytes();
   const os::IoResult result = io_.Read(wiring_.inbox_fd, inbox.space(), room);
