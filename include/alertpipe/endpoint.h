@@ -148,8 +148,8 @@ class ALERTPIPE_EXPORT Endpoint {
   // The memory that is held here for all receivers / for one slot, in bytes, as the limits count
   // it: 4096 for each packet, however full it is, and all of the data of an alert that needs more
   // than two, until the last of it has left (for a broadcast once in all, and in full for each
-  // slot). What became undeliverable counts in all until OnUndelivered has told of it. Up to 256
-  // KiB of empty packets are kept for reuse on top.
+  // slot). What became undeliverable counts in all until OnUndelivered has told of it. Up to 4
+  // MiB of empty packets are kept for reuse on top, for a while.
   std::size_t QueuedBytes() const;
   std::size_t QueuedBytes(int slot) const;
 

@@ -140,7 +140,9 @@ class Endpoint {
   // ---- Writing ----
 
   // A turn of the loop begins.
-  void BeginTurn() { ++turn_; }
+  void BeginTurn() {
+    if (++turn_ % kTurnsPerTrim == 0) pool_.Trim();
+  }
   // `slot` has something to write at the end of the turn.
   void MarkDirty(int slot);
   // Those slots, blocked ones left out.
@@ -233,6 +235,8 @@ class Endpoint {
     Event event;
     std::string name;  // of a rejected alert
   };
+
+  static constexpr std::uint64_t kTurnsPerTrim = 1024;
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
   absl::Status ResolvePid(pid_t pid, Target* target);

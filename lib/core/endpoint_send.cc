@@ -141,6 +141,10 @@ void Endpoint::CheckCaps(const Target& target, const Content& content, bool owne
   const Outbox& outbox = boxes_[Index(target.slot)].outbox;
   const std::uint64_t per_peer = roster_.settings().queued_bytes_per_peer_max;
   const std::uint64_t cap = roster_.settings().queued_bytes_max;
+  const Cost cost = outbox.CostOf(content);
+  const std::size_t queued = outbox.queued_bytes();
+  // Most alerts fit into a packet that is there already.
+  if (cost.total() == 0 && queued <= per_peer && meter_.queued_bytes() <= cap) return;
   const std::size_t alone = Outbox::CostWhenEmpty(content).total();
   if (!owned && alone > std::min(per_peer, cap)) {
     const bool peer = per_peer <= cap;
@@ -151,8 +155,6 @@ void Endpoint::CheckCaps(const Target& target, const Content& content, bool owne
         ": data of that size can only be handed over as a Buffer"));
     return;
   }
-  const Cost cost = outbox.CostOf(content);
-  const std::size_t queued = outbox.queued_bytes();
   if (queued + cost.total() > per_peer && !(owned && alone > per_peer && queued == 0)) {
     return NoRoom("queued_bytes_per_peer_max", per_peer, queued, cost.total(),
                   absl::StrCat("the queue for ", ToString(PeerAt(target.slot, target.word))),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "core/memory.h"
 
@@ -58,6 +59,12 @@ Buffer GrowBuffer::Take() {
 void GrowBuffer::Clear() {
   if (capacity_ > kKeptBlockBytes) Free();
   size_ = 0;
+}
+
+void GrowBuffer::Swap(GrowBuffer* other) {
+  std::swap(block_, other->block_);
+  std::swap(capacity_, other->capacity_);
+  std::swap(size_, other->size_);
 }
 
 void GrowBuffer::Free() {

@@ -33,6 +33,10 @@ class GrowBuffer {
   Buffer Take();
   // Forgets the bytes, and keeps a modest block for the next alert.
   void Clear();
+  // Forgets the bytes and keeps all memory.
+  void Rewind() { size_ = 0; }
+  // Exchanges bytes and memory.
+  void Swap(GrowBuffer* other);
   // Gives all memory back.
   void Free();
 

@@ -23,6 +23,7 @@ void HandlerTable::Set(std::string_view name, Handler handler) {
     Remove(name);
     return;
   }
+  last_name_ = nullptr;
   Owned& entry = by_name_[std::string(name)];
   Retire(std::exchange(entry, std::make_unique<Handler>(std::move(handler))));
 }
@@ -33,6 +34,7 @@ void HandlerTable::SetDefault(Handler handler) {
 }
 
 bool HandlerTable::Remove(std::string_view name) {
+  last_name_ = nullptr;
   const auto found = by_name_.find(Key(name));
   if (found == by_name_.end()) return false;
   Owned handler = std::move(found->second);
@@ -43,6 +45,7 @@ bool HandlerTable::Remove(std::string_view name) {
 
 void HandlerTable::Clear() {
   // What handlers own may call back into the table while it is destroyed.
+  last_name_ = nullptr;
   auto by_name = std::exchange(by_name_, {});
   for (auto& [name, handler] : by_name) Retire(std::move(handler));
   SetDefault(nullptr);
@@ -50,9 +53,11 @@ void HandlerTable::Clear() {
 
 Handler* HandlerTable::Begin(std::string_view name) {
   ALERTPIPE_CHECK(running_ == nullptr, "a handler was called inside a handler");
+  if (last_name_ != nullptr && *last_name_ == name) return running_ = last_;
   const auto found = by_name_.find(Key(name));
-  running_ = found != by_name_.end() ? found->second.get() : default_.get();
-  return running_;
+  if (found == by_name_.end()) return running_ = default_.get();
+  last_name_ = &found->first;
+  return running_ = last_ = found->second.get();
 }
 
 void HandlerTable::End() {

@@ -34,6 +34,10 @@ class HandlerTable {
   void Retire(Owned handler);
 
   absl::flat_hash_map<std::string, Owned> by_name_;
+  // The last one that was found: many alerts in a row have the same name. Null when it may be
+  // stale.
+  const std::string* last_name_ = nullptr;
+  Handler* last_ = nullptr;
   Owned default_;
   Handler* running_ = nullptr;
   Owned retired_;  // the running one, if it has been removed

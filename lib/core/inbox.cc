@@ -66,7 +66,10 @@ std::uint32_t Inbox::LearnedPid(int slot, std::uint32_t generation) const {
 
 void Inbox::FinishArrival() {
   if (delivered_ == nullptr) return;
-  delivered_->parts.Clear();
+  GrowBuffer& parts = delivered_->parts;
+  if (parts.capacity() > spare_.capacity() && parts.capacity() <= kSpareBytesMax)
+    parts.Swap(&spare_);
+  parts.Clear();
   delivered_ = nullptr;
 }
 
@@ -270,6 +273,10 @@ bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
   stream->request_id = record.request_id;
   stream->name.Set(record.name);
   stream->parts.Clear();
+  if (stream->total > stream->parts.capacity() && spare_.capacity() > stream->parts.capacity()) {
+    stream->parts.Swap(&spare_);
+    stream->parts.Rewind();
+  }
   return Collect(record, stream, arrival);
 }
 

@@ -137,6 +137,10 @@ class Inbox {
   RecordReader records_;
   Stream* delivered_ = nullptr;  // whose parts the last arrival refers to
   std::vector<Stream> streams_;
+  // The largest block that has become free goes to the next large alert, whoever sends it: to map
+  // fresh pages for each costs more than to fill them.
+  static constexpr std::size_t kSpareBytesMax = 4194304;
+  GrowBuffer spare_;
 };
 
 // What was in a pipe that nobody reads any more. Alerts count where they end: one of which only the

@@ -3,16 +3,6 @@
 
 namespace alertpipe::core {
 
-RosterWord RosterWord::Unpack(std::uint64_t packed) {
-  RosterWord word;
-  word.generation = static_cast<std::uint32_t>(packed >> 32);
-  word.pid = static_cast<std::uint32_t>(packed >> 8) & 0xffffff;
-  const auto state = static_cast<std::uint8_t>(packed);
-  word.state = state <= static_cast<std::uint8_t>(SlotState::kDown) ? static_cast<SlotState>(state)
-                                                                    : SlotState::kDown;
-  return word;
-}
-
 bool Roster::IsDead(int slot, std::uint32_t generation) const {
   const RosterWord word = Get(slot);
   return generation < word.generation || (generation == word.generation && !word.lives());

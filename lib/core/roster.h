@@ -36,7 +36,16 @@ struct RosterWord {
     return (static_cast<std::uint64_t>(generation) << 32) |
            (static_cast<std::uint64_t>(pid & 0xffffff) << 8) | static_cast<std::uint64_t>(state);
   }
-  static RosterWord Unpack(std::uint64_t packed);
+  static RosterWord Unpack(std::uint64_t packed) {
+    RosterWord word;
+    word.generation = static_cast<std::uint32_t>(packed >> 32);
+    word.pid = static_cast<std::uint32_t>(packed >> 8) & 0xffffff;
+    const auto state = static_cast<std::uint8_t>(packed);
+    word.state = state <= static_cast<std::uint8_t>(SlotState::kDown)
+                     ? static_cast<SlotState>(state)
+                     : SlotState::kDown;
+    return word;
+  }
 
   friend bool operator==(const RosterWord& a, const RosterWord& b) { return a.Pack() == b.Pack(); }
 };

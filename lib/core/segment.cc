@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/segment.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -53,7 +54,7 @@ Packet* SegmentPool::GetPacket() {
   Packet* packet = packets_;
   if (packet != nullptr) {
     packets_ = static_cast<Packet*>(packet->next);
-    --kept_;
+    kept_least_ = std::min(kept_least_, --kept_);
   } else {
     packet = NewIn<Packet>();
     if (packet == nullptr) return nullptr;
@@ -74,13 +75,23 @@ void SegmentPool::Put(Segment* segment) {
   }
   auto* packet = static_cast<Packet*>(segment);
   meter_->ReleaseQueued(kPacketBytesMax);
-  if (kept_ >= kPacketsKept) {
+  if (kept_ >= kPacketsKeptMax) {
     memory_calls().free(packet);
     return;
   }
   packet->next = packets_;
   packets_ = packet;
   ++kept_;
+}
+
+void SegmentPool::Trim() {
+  for (int spare = (kept_least_ - kPacketsKeptAlways + 1) / 2; spare > 0; --spare) {
+    Packet* packet = packets_;
+    packets_ = static_cast<Packet*>(packet->next);
+    memory_calls().free(packet);
+    --kept_;
+  }
+  kept_least_ = kept_;
 }
 
 }  // namespace alertpipe::core

@@ -128,12 +128,18 @@ class SegmentPool {
   Bulk* GetBulk();
   // Takes a segment back; a bulk's data is released.
   void Put(Segment* segment);
+  // To be called now and then: frees half of what nobody has needed since the last time.
+  void Trim();
 
  private:
-  static constexpr int kPacketsKept = 64;
+  // As many as the default of queued_bytes_per_peer_max holds: a sender that fills its queue again
+  // and again gives nothing back to the system in between.
+  static constexpr int kPacketsKeptMax = 1024;
+  static constexpr int kPacketsKeptAlways = 64;
   Meter* meter_;
   Packet* packets_ = nullptr;
   int kept_ = 0;
+  int kept_least_ = 0;  // since the last Trim
 };
 
 }  // namespace alertpipe::core
