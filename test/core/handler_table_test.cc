@@ -59,6 +59,35 @@ TEST(HandlerTable, NamesAreAnyBytes) {
   table.End();
 }
 
+// The last one that was found is remembered: nothing that happens to the table may be missed.
+TEST(HandlerTable, FindsWhatHasChangedSinceTheLastTime) {
+  HandlerTable table;
+  const auto find = [&](std::string_view name) {
+    Handler* found = table.Begin(name);
+    table.End();
+    return found;
+  };
+  Owned first;
+  Owned second;
+  table.Set("a", first.Make());
+  Handler* before = find("a");
+  EXPECT_EQ(find("a"), before);
+  EXPECT_EQ(find("b"), nullptr);
+  EXPECT_EQ(find(""), nullptr);
+  for (int i = 0; i < 1000; ++i) table.Set(std::to_string(i), [](Alert&) {});
+  EXPECT_EQ(find("a"), before);
+  table.Set("a", second.Make());
+  EXPECT_FALSE(first.lives());
+  EXPECT_NE(find("a"), nullptr);
+  EXPECT_TRUE(second.lives());
+  EXPECT_TRUE(table.Remove("a"));
+  EXPECT_EQ(find("a"), nullptr);
+  table.Set("a", first.Make());
+  EXPECT_NE(find("a"), nullptr);
+  table.Clear();
+  EXPECT_EQ(find("a"), nullptr);
+}
+
 TEST(HandlerTable, ReplacingAndRemovingFreeAtOnceWhatDoesNotRun) {
   HandlerTable table;
   Owned first;

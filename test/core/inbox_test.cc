@@ -419,6 +419,37 @@ TEST(Recycling, ACollectedAlertIsReusedOrTaken) {
 
 // ---- What the master finds in the pipe of the dead
 
+// One large block goes round, whoever sends; one that is larger still is given back.
+TEST(Recycling, TheNextLargeAlertUsesTheBlockOfTheLast) {
+  MemoryFaults memory;
+  InboxBench bench;
+  const auto feed = [&](int slot, std::size_t bytes) {
+    const std::string data = MakeData(bytes, static_cast<unsigned>(slot));
+    PacketBuilder first =
+        From(slot).First("n", static_cast<std::uint32_t>(bytes), data.substr(0, 1));
+    bench.Feed(first.Bytes());
+    for (std::size_t at = 1; at < bytes;) {
+      const std::size_t part = std::min<std::size_t>(4060, bytes - at);
+      const bool last = at + part == bytes;
+      bench.Feed(From(slot, 2)
+                     .Part(last ? RecordKind::kLast : RecordKind::kMiddle, data.substr(at, part))
+                     .Bytes());
+      at += part;
+    }
+    const std::vector<Seen> seen = bench.TakeAlerts();
+    ASSERT_EQ(seen.size(), 1u);
+    EXPECT_TRUE(seen[0].data == data) << slot << ' ' << bytes;
+  };
+  feed(2, 1000000);
+  const int requests = memory.requests();
+  feed(3, 1000000);
+  feed(4, 900000);
+  EXPECT_EQ(memory.requests(), requests) << "nothing new was asked for";
+  const std::size_t held = memory.live_bytes();
+  feed(5, 6000000);
+  EXPECT_LE(memory.live_bytes(), held + 65536);
+}
+
 TEST(Drain, CountsAlertsByTheirEnd) {
   const std::string bytes = From(2).Whole("a", "").Whole("b", "").First("c", 9000, "x").Bytes() +
                             From(2, 4).Middle("y").Bytes() + From(2, 4).Last("z").Bytes() +

@@ -315,6 +315,32 @@ TEST(Accounting, WhatFailedCountsUntilItHasBeenFreed) {
   bench.ExpectAtRest();
 }
 
+TEST(Pool, KeepsPacketsForReuseAndGivesThemBackInTheEnd) {
+  MemoryFaults memory;
+  {
+    OutboxBench bench;
+    const auto cycle = [&](int packets) {
+      for (int i = 0; i < packets; ++i) ASSERT_TRUE(bench.Own("", MakeData(4000)));
+      bench.WriteAll();
+      bench.stream.clear();
+    };
+    cycle(500);
+    const int requests = memory.requests();
+    cycle(500);
+    EXPECT_EQ(memory.requests(), requests) << "the second time all of them are there";
+    bench.pool.Trim();
+    cycle(500);
+    EXPECT_EQ(memory.requests(), requests) << "those that were needed stay";
+    const std::size_t held = memory.live_bytes();
+    for (int i = 0; i < 20; ++i) bench.pool.Trim();
+    EXPECT_LT(memory.live_bytes(), held / 6) << "64 of 500 stay";
+    EXPECT_GT(memory.live_bytes(), std::size_t{64} * kPacketBytesMax);
+    cycle(3000);
+    EXPECT_LT(memory.live_bytes(), std::size_t{1100} * kPacketBytesMax) << "there is a limit";
+  }
+  EXPECT_EQ(memory.live_blocks(), 0);
+}
+
 TEST(Accounting, DataForManyIsChargedOnce) {
   OutboxBench one;
   Outbox other;
