@@ -8,15 +8,7 @@
 
 namespace alertpipe {
 
-absl::StatusOr<Buffer> Alert::TakeData() {
-  if (collected_ == nullptr) {
-    absl::StatusOr<Buffer> copy = Buffer::Copy(data_);
-    if (copy.ok()) data_ = std::string_view();
-    return copy;
-  }
-  data_ = std::string_view();
-  return std::exchange(collected_, nullptr)->Take();
-}
+absl::StatusOr<Buffer> Alert::TakeData() { return core::TakeData(&data_, &collected_); }
 
 SendResult Alert::Reply(std::string_view name, std::string_view data) const {
   return endpoint_->Send(To(sender_), name, data, nullptr);

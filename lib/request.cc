@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <alertpipe/request.h>
 
-#include <utility>
-
 #include <absl/strings/str_cat.h>
 
 #include "core/grow_buffer.h"
@@ -52,14 +50,6 @@ absl::Status Response::status() const {
   return absl::InternalError("unknown outcome");
 }
 
-absl::StatusOr<Buffer> Response::TakeData() {
-  if (collected_ == nullptr) {
-    absl::StatusOr<Buffer> copy = Buffer::Copy(data_);
-    if (copy.ok()) data_ = std::string_view();
-    return copy;
-  }
-  data_ = std::string_view();
-  return std::exchange(collected_, nullptr)->Take();
-}
+absl::StatusOr<Buffer> Response::TakeData() { return core::TakeData(&data_, &collected_); }
 
 }  // namespace alertpipe

@@ -74,4 +74,14 @@ void GrowBuffer::Free() {
   size_ = 0;
 }
 
+absl::StatusOr<Buffer> TakeData(std::string_view* data, GrowBuffer** collected) {
+  if (*collected == nullptr) {
+    absl::StatusOr<Buffer> copy = Buffer::Copy(*data);
+    if (copy.ok()) *data = std::string_view();
+    return copy;
+  }
+  *data = std::string_view();
+  return std::exchange(*collected, nullptr)->Take();
+}
+
 }  // namespace alertpipe::core

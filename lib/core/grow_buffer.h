@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include <absl/status/statusor.h>
+
 #include <alertpipe/buffer.h>
 
 namespace alertpipe::core {
@@ -45,6 +47,10 @@ class GrowBuffer {
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
 };
+
+// Moves the data of an alert out: without a copy if it lies in `*collected`, which is null
+// otherwise. Both are empty afterwards; an error has changed nothing.
+absl::StatusOr<Buffer> TakeData(std::string_view* data, GrowBuffer** collected);
 
 }  // namespace alertpipe::core
 
