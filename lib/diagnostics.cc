@@ -41,7 +41,7 @@ Words WordsFor(Diagnostic::Kind kind) {
     case Diagnostic::Kind::kPipeSmall:
       return {"pipe small", "a pipe got less capacity than was asked for"};
     case Diagnostic::Kind::kNonblockRestored:
-      return {"O_NONBLOCK restored", "somebody cleared O_NONBLOCK of the own pipe"};
+      return {"O_NONBLOCK restored", "somebody cleared O_NONBLOCK of a pipe"};
     case Diagnostic::Kind::kStale:
       return {"stale", "alerts for an earlier generation were discarded"};
     case Diagnostic::Kind::kDrained:

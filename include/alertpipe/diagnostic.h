@@ -45,7 +45,7 @@ struct Diagnostic {
     // In the master: the kernel granted `value` bytes to a pipe where `limit` were asked for
     // (MasterOptions::pipe_capacity). Once, with the smallest.
     kPipeSmall,
-    // Somebody cleared O_NONBLOCK of the own pipe; it was set again. Where that does not matter
+    // Somebody cleared O_NONBLOCK of a pipe; it was set again. Where that does not matter
     // (SECURITY.md) it is not noticed either.
     kNonblockRestored,
     // Alerts for an earlier generation of this slot were discarded.

@@ -240,10 +240,9 @@ class ALERTPIPE_EXPORT Endpoint {
   std::vector<Peer> Workers() const;
   // Calls `callback` once, from the loop, as soon as at least `count` workers live and their pids
   // are known (this one included, if it is one): they can be sent to, and what they are sent waits
-  // for them, attached or not. With
-  // kDeadlineExceeded when that takes longer than `deadline` from now, with kCancelled when this
-  // endpoint is closed or destroyed first. kInvalidArgument for a null callback or a count below 0
-  // or above workers_max.
+  // for them, attached or not. With kDeadlineExceeded when that takes longer than `deadline` from
+  // now, with kCancelled when this endpoint is closed or destroyed first. kInvalidArgument for a
+  // null callback or a count below 0 or above workers_max.
   Result WhenWorkers(int count, absl::Duration deadline, WorkersCallback callback);
   // What this endpoint has counted since it was attached.
   Stats stats() const;

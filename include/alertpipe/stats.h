@@ -56,7 +56,7 @@ namespace alertpipe {
   X(reads)             /* read system calls on the own pipe */                                     \
   X(reads_empty)       /* of reads: EAGAIN, there was nothing */                                   \
   X(read_errors)       /* of reads: any other error */                                             \
-  X(nonblock_restored) /* times that O_NONBLOCK of the own pipe was found cleared and set again */ \
+  X(nonblock_restored) /* times that O_NONBLOCK of a pipe was found cleared and was set again */   \
   /* Damage. */                                                                                    \
   X(damaged_framing) /* times that bytes had to be discarded because they were no packet */        \
   X(damaged_bytes)   /* the bytes of damaged_framing, and such bytes in pipes that were drained */ \
