@@ -8,7 +8,7 @@
 //   1. RWF_NOWAIT on every call (Kernel::nowait): the shared flag does not matter at all. PipeIo
 //      does this.
 //   2. MakePrivate: a description that this process shares with nobody but its own later children.
-//   3. RestoreNonBlocking at each wake-up: what is left is the window between the check and the
+//   3. RestoreNonBlocking before each call: what is left is the window between the check and the
 //      call, in which one call may block until its pipe moves; that is the residual risk where 1
 //      and 2 are missing.
 
