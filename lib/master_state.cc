@@ -179,7 +179,18 @@ absl::Status Master::State::Drive(int slot) {
       case Step::kPublishStarting:
         family->ResetCounters(slot, life.word().generation);
         shared->board.StartReader(slot);
+        family->roster_writer().PublishSuccessor(slot, 0);
         family->roster_writer().Publish(slot, life.word());
+        break;
+      case Step::kPublishDraining:
+        family->roster_writer().PublishSuccessor(slot, life.successor());
+        family->roster_writer().Publish(slot, life.word());
+        break;
+      case Step::kTellDraining:
+        shared->board.Draining(slot, life.word().generation, life.successor());
+        impl->NoticesChanged();
+        break;
+      case Step::kKill:
         break;
       case Step::kPublishUp:
       case Step::kPublishDown:

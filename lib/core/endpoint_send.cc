@@ -86,9 +86,14 @@ absl::Status Endpoint::Judge(const Target& target) const {
   if (word.state == SlotState::kFree) {
     return absl::UnavailableError(absl::StrCat("slot ", target.slot, " has no worker yet"));
   }
-  return absl::UnavailableError(
-      absl::StrCat(ToString(PeerAt(target.slot, word)),
-                   word.state == SlotState::kDraining ? " is being replaced" : " is dead"));
+  const std::string who = ToString(PeerAt(target.slot, word));
+  if (word.state != SlotState::kDraining || Gone(target.slot, word))
+    return absl::UnavailableError(absl::StrCat(who, " is dead"));
+  const int successor = roster_.successor(target.slot);
+  if (successor == 0) {
+    return absl::UnavailableError(absl::StrCat(who, " is ending and takes no new alerts"));
+  }
+  return absl::UnavailableError(absl::StrCat(who, " is being replaced by slot ", successor));
 }
 
 absl::Status Endpoint::ResolveAny(Target* target) {

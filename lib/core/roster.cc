@@ -16,6 +16,13 @@ void RosterWriter::Settle(const FamilySettings& settings, std::uint64_t counters
   memory_->label.magic.store(RosterLabel::kMagic, std::memory_order_release);
 }
 
+void RosterWriter::PublishSuccessor(int slot, int successor) {
+  const std::atomic<std::uint32_t>* successors = memory_->Successors(memory_->settings.slots);
+  // Whoever sees the word that follows sees this as well: the word is released.
+  const_cast<std::atomic<std::uint32_t>&>(successors[slot])
+      .store(static_cast<std::uint32_t>(successor), std::memory_order_relaxed);
+}
+
 void RosterWriter::Archive(int slot, const RosterWord& word, const Stats& stats) {
   const ArchivedCounters& archived = Roster(memory_).archived(slot);
   const_cast<ArchivedCounters&>(archived).Store(word.generation, word.pid, stats);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The roster: the family's settings and one 64-bit word per slot that says which incarnation lives
-// there, followed by the last counters of dead workers. The master is the only writer; everybody
-// else sees the same memory read-only and checks the word again before every write. A word changes
-// as a whole, so a reader never sees half a replacement, and no lock exists that a dead process
-// could hold.
+// there, followed by the slots of successors and the last counters of dead workers. The master is
+// the only writer; everybody else sees the same memory read-only and checks the word again before
+// every write. A word changes as a whole, so a reader never sees half a replacement, and no lock
+// exists that a dead process could hold.
 #ifndef ALERTPIPE_CORE_ROSTER_H_
 #define ALERTPIPE_CORE_ROSTER_H_
 
@@ -65,7 +65,7 @@ struct FamilySettings {
 struct RosterLabel {
   static constexpr std::uint64_t kMagic = 0x726574736f527041;  // "ApRoster"
   // Changes with the layout of this file; that of the counters is in kCounterLayout.
-  static constexpr std::uint64_t kVersion = 1;
+  static constexpr std::uint64_t kVersion = 2;
 
   std::atomic<std::uint64_t> magic;  // kMagic once everything else has been written
   std::uint64_t version;
@@ -79,15 +79,23 @@ struct alignas(64) RosterMemory {
   RosterLabel label;
   FamilySettings settings;
   alignas(64) std::atomic<std::uint64_t> words[1];  // settings.slots of them
-  // settings.slots of ArchivedCounters follow, at ArchiveAt.
+  // settings.slots of std::atomic<std::uint32_t> follow, at SuccessorsAt: the slot of the worker
+  // that replaces the draining one, or 0. Then settings.slots of ArchivedCounters, at ArchiveAt.
 
+  static std::size_t SuccessorsAt(std::uint32_t slots) {
+    return sizeof(RosterMemory) + slots * sizeof(std::atomic<std::uint64_t>);
+  }
   static std::size_t ArchiveAt(std::uint32_t slots) {
-    const std::size_t words_end = sizeof(RosterMemory) + slots * sizeof(std::atomic<std::uint64_t>);
-    return (words_end + alignof(ArchivedCounters) - 1) / alignof(ArchivedCounters) *
+    const std::size_t end = SuccessorsAt(slots) + slots * sizeof(std::atomic<std::uint32_t>);
+    return (end + alignof(ArchivedCounters) - 1) / alignof(ArchivedCounters) *
            alignof(ArchivedCounters);
   }
   static std::size_t Bytes(std::uint32_t slots) {
     return ArchiveAt(slots) + slots * sizeof(ArchivedCounters);
+  }
+  const std::atomic<std::uint32_t>* Successors(std::uint32_t slots) const {
+    return reinterpret_cast<const std::atomic<std::uint32_t>*>(reinterpret_cast<const char*>(this) +
+                                                               SuccessorsAt(slots));
   }
   const ArchivedCounters* Archive(std::uint32_t slots) const {
     return reinterpret_cast<const ArchivedCounters*>(reinterpret_cast<const char*>(this) +
@@ -109,6 +117,11 @@ class Roster {
 
   RosterWord Get(int slot) const {
     return RosterWord::Unpack(memory_->words[slot].load(std::memory_order_acquire));
+  }
+  // The slot of the worker that replaces the one whose word has been read as draining; 0: none.
+  int successor(int slot) const {
+    return static_cast<int>(
+        memory_->Successors(memory_->settings.slots)[slot].load(std::memory_order_relaxed));
   }
   // The counters of the worker that died there last.
   const ArchivedCounters& archived(int slot) const {
@@ -132,6 +145,8 @@ class RosterWriter {
   void Publish(int slot, const RosterWord& word) {
     memory_->words[slot].store(word.Pack(), std::memory_order_release);
   }
+  // For the word that is published next; 0 once another worker is started there.
+  void PublishSuccessor(int slot, int successor);
   // Keeps the counters of a worker that has died.
   void Archive(int slot, const RosterWord& word, const Stats& stats);
 

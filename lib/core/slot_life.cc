@@ -17,6 +17,7 @@ void SlotLife::Announce(bool reaped_elsewhere) {
   word_.generation += 1;
   word_.pid = 0;
   word_.state = SlotState::kStarting;
+  successor_ = 0;
   forked_ = false;
   reaped_elsewhere_ = reaped_elsewhere;
   step_ = Step::kPublishStarting;
@@ -26,6 +27,18 @@ void SlotLife::Died() {
   ALERTPIPE_CHECK(running(), "the death of a slot that does not run");
   word_.state = SlotState::kDown;
   step_ = Step::kPublishDown;
+}
+
+void SlotLife::Retire(int successor) {
+  ALERTPIPE_CHECK(running() && !draining(), "a slot was retired that does not run, or twice");
+  successor_ = successor;
+  word_.state = SlotState::kDraining;
+  step_ = Step::kPublishDraining;
+}
+
+void SlotLife::Kill() {
+  ALERTPIPE_CHECK(running() && !reaped_elsewhere_, "a process was to be killed that is not ours");
+  step_ = Step::kKill;
 }
 
 void SlotLife::Forked(std::uint32_t pid) {
@@ -50,6 +63,9 @@ void SlotLife::Done() {
     case Step::kPublishUp:
       step_ = Step::kTellJoined;
       return;
+    case Step::kPublishDraining:
+      step_ = Step::kTellDraining;
+      return;
     case Step::kPublishDown:
       step_ = forked_ && !reaped_elsewhere_ ? Step::kReap : Step::kDrain;
       return;
@@ -60,6 +76,8 @@ void SlotLife::Done() {
       step_ = Step::kTellDied;
       return;
     case Step::kTellJoined:
+    case Step::kTellDraining:
+    case Step::kKill:
     case Step::kTellDied:
       step_ = Step::kNone;
       return;

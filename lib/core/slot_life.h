@@ -9,6 +9,14 @@
 //   no fork: kPublishDown -> kDrain -> kTellDied        (the generation is spent: others may have
 //   sent to it)
 //
+// One that runs can be retired, in favour of a successor in another slot or of nobody. It still
+// runs then, and ends by itself once nobody has anything for it any more: nobody begins to send to
+// it before it is told, so what it asks the others for afterwards is their last. One that takes too
+// long is killed; its death comes as any other does, later or in the midst.
+//
+//   retire:  kPublishDraining -> kTellDraining, then running() and draining() until Died
+//   kill:    kKill, then running() until Died
+//
 // A program that forks on its own reserves instead of starting. The fork, and the reaping, are then
 // not among the steps: the machine waits for Forked or ForkFailed, and Died says that the process
 // is gone.
@@ -16,6 +24,7 @@
 //   reserve: kPublishStarting, then reserved() until Forked (kPublishUp -> kTellJoined) or
 //            ForkFailed (kPublishDown -> kDrain -> kTellDied)
 //   death:   kPublishDown -> kDrain -> kTellDied
+//   retire:  as above. It is never killed: whose process it is alone may do that.
 #ifndef ALERTPIPE_CORE_SLOT_LIFE_H_
 #define ALERTPIPE_CORE_SLOT_LIFE_H_
 
@@ -33,6 +42,9 @@ class SlotLife {
     kFork,             // then Forked or ForkFailed instead of Done
     kPublishUp,        // store word()
     kTellJoined,       // put a joined notice up for everybody
+    kPublishDraining,  // store successor() in the roster, then word()
+    kTellDraining,     // put a notice up for this worker alone
+    kKill,             // send SIGKILL to the process, which has not been reaped
     kPublishDown,      // store word()
     kReap,             // wait for the process: from here on its pid may be reused
     kDrain,            // one read of the pipe's capacity + 4096 bytes; the counters are final
@@ -49,12 +61,18 @@ class SlotLife {
   // was reserved for a process that is reaped by somebody else.
   bool forked() const { return forked_; }
   bool reaped_elsewhere() const { return reaped_elsewhere_; }
+  // Whether it runs and has been retired, and in favour of which slot (0: none).
+  bool draining() const { return word_.state == SlotState::kDraining; }
+  int successor() const { return successor_; }
 
   // Inputs. Start and Reserve need idle(). Died needs running(): the process has ended, and has not
   // been reaped unless that is done elsewhere. Forked and ForkFailed need kFork or reserved().
+  // Retire needs running(), once per life; Kill needs running() and a process that is reaped here.
   void Start();
   void Reserve();
   void Died();
+  void Retire(int successor);
+  void Kill();
   void Forked(std::uint32_t pid);
   void ForkFailed();
   // The step was carried out.
@@ -65,6 +83,7 @@ class SlotLife {
 
   RosterWord word_;
   Step step_ = Step::kNone;
+  int successor_ = 0;
   bool forked_ = false;
   bool reaped_elsewhere_ = false;
 };

@@ -274,6 +274,35 @@ TEST(Receivers, ADrainingWorkerGetsRepliesButNothingNew) {
   EXPECT_EQ(Names(family->Deliver(2)), "reply ");
 }
 
+TEST(Receivers, ARefusalNamesTheSuccessorOfADrainingWorker) {
+  const auto family = Workers(3);
+  const Peer peer = family->PeerIn(2);
+  const auto refusal = [&](const To& to) {
+    return std::string(family->Send(1, to, "n").status().message());
+  };
+  // As long as the word does not say so, a successor means nothing.
+  family->roster_memory().PublishSuccessor(2, 3);
+  EXPECT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+  family->roster_memory().PublishSuccessor(2, 0);
+
+  family->BeginRetire(2, 3);
+  while (family->Step(2)) {
+  }
+  EXPECT_EQ(refusal(To::Slot(2)), ToString(peer) + " is being replaced by slot 3");
+  EXPECT_EQ(refusal(peer.pid), ToString(peer) + " is being replaced by slot 3");
+  family->Kill(2);
+  family->Bury(2);
+  EXPECT_EQ(refusal(To::Slot(2)), ToString(peer) + " is dead");
+
+  family->Respawn(2);
+  const Peer next = family->PeerIn(2);
+  EXPECT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+  family->BeginRetire(2, 0);
+  while (family->Step(2)) {
+  }
+  EXPECT_EQ(refusal(To::Slot(2)), ToString(next) + " is ending and takes no new alerts");
+}
+
 TEST(AnyWorker, TakesTurnsAmongIdleOnesAndNeverTheSender) {
   const auto family = Workers(4);
   int received[5] = {};

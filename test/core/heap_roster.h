@@ -42,6 +42,7 @@ class HeapRoster {
 
   Roster roster() const { return Roster(memory_.get()); }
   void Publish(int slot, const RosterWord& word) { writer_.Publish(slot, word); }
+  void PublishSuccessor(int slot, int successor) { writer_.PublishSuccessor(slot, successor); }
   void Archive(int slot, const RosterWord& word, const Stats& stats) {
     writer_.Archive(slot, word, stats);
   }

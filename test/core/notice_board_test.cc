@@ -13,7 +13,8 @@ namespace {
 
 constexpr int kReader = 1;
 
-// What a reader would be told now, as "-slot.generation" and "+slot.generation/pid".
+// What a reader would be told now, as "-slot.generation", "+slot.generation/pid" and, of itself,
+// "~slot.generation>successor".
 std::string Encode(const NoticeBoard& board, int reader, std::size_t room, std::uint64_t* cursor,
                    std::size_t* used = nullptr) {
   std::vector<char> bytes(room);
@@ -28,6 +29,11 @@ std::string Encode(const NoticeBoard& board, int reader, std::size_t room, std::
       DiedBody body;
       EXPECT_TRUE(body.Decode(record.data));
       text += "-" + std::to_string(body.slot) + "." + std::to_string(body.generation) + " ";
+    } else if (record.kind == RecordKind::kDraining) {
+      DrainingBody body;
+      EXPECT_TRUE(body.Decode(record.data));
+      text += "~" + std::to_string(body.slot) + "." + std::to_string(body.generation) + ">" +
+              std::to_string(body.successor_slot) + " ";
     } else {
       JoinedBody body;
       EXPECT_EQ(record.kind, RecordKind::kJoined);
@@ -125,6 +131,71 @@ TEST(NoticeBoard, AChangeInBetweenIsNotLost) {
   board.Died(2, 2);
   board.Told(kReader, cursor);
   EXPECT_EQ(Tell(&board, kReader), "+2.2/102 -2.2 ");
+}
+
+// ---- Retirements ----
+
+TEST(NoticeBoard, OnlyWhoIsReplacedIsToldOfIt) {
+  NoticeBoard board(4);
+  board.Draining(kReader, 7, 3);
+  EXPECT_TRUE(board.Pending(kReader));
+  for (const int other : {0, 2, 3}) {
+    EXPECT_FALSE(board.Pending(other)) << "nobody is woken up for nothing";
+    EXPECT_EQ(Tell(&board, other), "");
+  }
+  EXPECT_EQ(Tell(&board, kReader), "~1.7>3 ");
+  EXPECT_FALSE(board.Pending(kReader));
+  EXPECT_EQ(Tell(&board, kReader), "");
+}
+
+TEST(NoticeBoard, TheOwnRetirementComesInItsPlaceAmongTheNewsOfOthers) {
+  NoticeBoard board(5);
+  board.Joined(3, 1, 103);
+  board.Draining(kReader, 2, 3);
+  board.Died(4, 9);
+  board.Draining(2, 5, 0);
+  EXPECT_EQ(Tell(&board, kReader), "+3.1/103 ~1.2>3 -4.9 ");
+  EXPECT_EQ(Tell(&board, 2), "+3.1/103 -4.9 ~2.5>0 ");
+  EXPECT_EQ(Tell(&board, 3), "-4.9 ");
+  EXPECT_FALSE(board.Pending(3));
+}
+
+TEST(NoticeBoard, WhoWaitsForOtherNewsMissesNothingThroughARetirement) {
+  NoticeBoard board(4);
+  board.Died(3, 1);
+  board.Draining(2, 1, 3);
+  EXPECT_EQ(Tell(&board, kReader), "-3.1 ");
+  EXPECT_FALSE(board.Pending(kReader));
+  // Nor if it comes while the other is on its way out.
+  board.Died(3, 2);
+  std::uint64_t cursor = 0;
+  EXPECT_EQ(Encode(board, kReader, 4096, &cursor), "-3.2 ");
+  board.Draining(kReader, 4, 3);
+  board.Died(3, 3);
+  board.Told(kReader, cursor);
+  EXPECT_EQ(Tell(&board, kReader), "~1.4>3 -3.3 ");
+}
+
+TEST(NoticeBoard, ARetirementIsToldUntilItIsWritten) {
+  NoticeBoard board(4);
+  board.Draining(kReader, 1, 2);
+  EXPECT_EQ(Tell(&board, kReader, 1), "") << "no room";
+  EXPECT_TRUE(board.Pending(kReader));
+  std::uint64_t cursor = 0;
+  EXPECT_EQ(Encode(board, kReader, 4096, &cursor), "~1.1>2 ");
+  EXPECT_TRUE(board.Pending(kReader));
+  EXPECT_EQ(Tell(&board, kReader), "~1.1>2 ");
+  EXPECT_FALSE(board.Pending(kReader));
+}
+
+TEST(NoticeBoard, TheNextOneThereIsNotToldOfItsPredecessorsRetirement) {
+  NoticeBoard board(4);
+  board.Draining(kReader, 1, 2);
+  board.StartReader(kReader);
+  EXPECT_FALSE(board.Pending(kReader));
+  EXPECT_EQ(Tell(&board, kReader), "");
+  board.Draining(kReader, 2, 3);
+  EXPECT_EQ(Tell(&board, kReader), "~1.2>3 ");
 }
 
 // For every room: all notices come, in order, once.

@@ -79,6 +79,7 @@ TEST(Roster, WordsAndFiguresHaveMemoryOfTheirOwn) {
     for (std::uint32_t i = 0; i < slots; ++i) {
       const auto slot = static_cast<int>(i);
       roster.Publish(slot, i + 1, SlotState::kUp, i + 2);
+      roster.PublishSuccessor(slot, static_cast<int>(slots - i));
       stats.alerts_accepted = i + 3;
       stats.pipe_capacity = i + 4;
       roster.Archive(slot, {i + 5, i + 6, SlotState::kDown}, stats);
@@ -86,6 +87,7 @@ TEST(Roster, WordsAndFiguresHaveMemoryOfTheirOwn) {
     for (std::uint32_t i = 0; i < slots; ++i) {
       const auto slot = static_cast<int>(i);
       EXPECT_EQ(roster.roster().Get(slot), (RosterWord{i + 1, i + 2, SlotState::kUp}));
+      EXPECT_EQ(roster.roster().successor(slot), static_cast<int>(slots - i));
       const ArchivedCounters& archived = roster.roster().archived(slot);
       EXPECT_EQ(archived.generation.load(), i + 5);
       EXPECT_EQ(archived.pid.load(), i + 6);
@@ -97,6 +99,17 @@ TEST(Roster, WordsAndFiguresHaveMemoryOfTheirOwn) {
     EXPECT_EQ(RosterMemory::Bytes(slots) - RosterMemory::ArchiveAt(slots),
               static_cast<std::size_t>(reinterpret_cast<const char*>(last + 1) - first));
   }
+}
+
+TEST(Roster, NobodyHasASuccessorAtFirstAndOneCanBeTakenBack) {
+  HeapRoster memory(GenerousSettings(3));
+  for (int slot = 0; slot < 3; ++slot) EXPECT_EQ(memory.roster().successor(slot), 0);
+  memory.PublishSuccessor(1, 2);
+  EXPECT_EQ(memory.roster().successor(0), 0);
+  EXPECT_EQ(memory.roster().successor(1), 2);
+  EXPECT_EQ(memory.roster().successor(2), 0);
+  memory.PublishSuccessor(1, 0);
+  EXPECT_EQ(memory.roster().successor(1), 0);
 }
 
 TEST(Roster, AnIncarnationIsDeadOnceItsSuccessorOrItsDeathIsThere) {

@@ -416,6 +416,7 @@ bool SimulatedFamily::Step(int slot) {
       return false;
     case Step::kPublishStarting:
       board_.StartReader(slot);
+      roster_.PublishSuccessor(slot, 0);
       roster_.Publish(slot, word);
       break;
     case Step::kPublishUp:
@@ -433,6 +434,17 @@ bool SimulatedFamily::Step(int slot) {
     case Step::kTellJoined:
       board_.Joined(slot, word.generation, word.pid);
       at(kMasterSlot).NoticesChanged();
+      break;
+    case Step::kPublishDraining:
+      roster_.PublishSuccessor(slot, member.life.successor());
+      roster_.Publish(slot, word);
+      break;
+    case Step::kTellDraining:
+      board_.Draining(slot, word.generation, member.life.successor());
+      at(kMasterSlot).NoticesChanged();
+      break;
+    case Step::kKill:
+      Kill(slot);
       break;
     case Step::kReap:
       break;

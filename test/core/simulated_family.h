@@ -134,6 +134,8 @@ class SimulatedFamily {
   // The same step by step: Begin..., then Step until it returns false.
   void BeginRespawn(int slot) { members_[Index(slot)].life.Start(); }
   void BeginBury(int slot) { members_[Index(slot)].life.Died(); }
+  void BeginRetire(int slot, int successor) { members_[Index(slot)].life.Retire(successor); }
+  void BeginKill(int slot) { members_[Index(slot)].life.Kill(); }
   bool Step(int slot);
   void FailNextFork() { fork_fails_ = true; }
   const SlotLife& life(int slot) const { return members_[Index(slot)].life; }

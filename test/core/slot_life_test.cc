@@ -110,6 +110,74 @@ TEST(SlotLife, AFailedForkAfterALifeReapsNothing) {
   for (const Taken& taken : Take(&life)) EXPECT_NE(taken.step, Step::kReap);
 }
 
+// ---- Retired ----
+
+TEST(SlotLife, RetiredItIsPublishedThenToldAndRunsOn) {
+  SlotLife life;
+  StartUp(&life, 77);
+  EXPECT_FALSE(life.draining());
+  EXPECT_EQ(life.successor(), 0);
+  life.Retire(5);
+  EXPECT_FALSE(life.running()) << "not before it is told";
+  const RosterWord draining{1, 77, SlotState::kDraining};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishDraining, draining},
+                                                 {Step::kTellDraining, draining}}));
+  EXPECT_TRUE(life.running());
+  EXPECT_TRUE(life.draining());
+  EXPECT_EQ(life.successor(), 5);
+  EXPECT_FALSE(life.idle());
+}
+
+TEST(SlotLife, ARetiredOneDiesAsAnyOther) {
+  SlotLife life;
+  StartUp(&life, 77);
+  life.Retire(5);
+  Take(&life);
+  life.Died();
+  const RosterWord down{1, 77, SlotState::kDown};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishDown, down},
+                                                 {Step::kReap, down},
+                                                 {Step::kDrain, down},
+                                                 {Step::kTellDied, down}}));
+  EXPECT_TRUE(life.idle());
+  EXPECT_FALSE(life.draining());
+}
+
+TEST(SlotLife, TheNextOneHasNoSuccessorYet) {
+  SlotLife life;
+  StartUp(&life, 77);
+  life.Retire(5);
+  Take(&life);
+  life.Died();
+  Take(&life);
+  StartUp(&life, 78);
+  EXPECT_EQ(life.successor(), 0);
+  EXPECT_FALSE(life.draining());
+  life.Retire(0);
+  EXPECT_EQ(Take(&life).size(), 2u);
+  EXPECT_TRUE(life.draining()) << "nobody follows, and it is draining all the same";
+  EXPECT_EQ(life.successor(), 0);
+}
+
+TEST(SlotLife, KilledItRunsUntilItsDeathIsKnown) {
+  for (const bool retired : {false, true}) {
+    SlotLife life;
+    StartUp(&life, 77);
+    if (retired) {
+      life.Retire(5);
+      Take(&life);
+    }
+    const RosterWord word = life.word();
+    life.Kill();
+    EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kKill, word}}));
+    EXPECT_TRUE(life.running());
+    EXPECT_EQ(life.draining(), retired);
+    life.Died();
+    EXPECT_EQ(Take(&life).size(), 4u) << "down, reap, drain, tell";
+    EXPECT_TRUE(life.idle());
+  }
+}
+
 // ---- Forked by the program ----
 
 TEST(SlotLife, AReservedSlotWaitsForItsProcess) {
@@ -173,6 +241,54 @@ TEST(SlotLife, StartedAfterAReservationIsReapedHere) {
   EXPECT_FALSE(life.reaped_elsewhere());
   life.Died();
   EXPECT_EQ(Take(&life).size(), 4u) << "down, reap, drain, tell";
+}
+
+TEST(SlotLife, WhoIsReapedElsewhereCanBeRetired) {
+  SlotLife life;
+  life.Reserve();
+  Take(&life);
+  life.Forked(77);
+  Take(&life);
+  life.Retire(2);
+  const RosterWord draining{1, 77, SlotState::kDraining};
+  EXPECT_TRUE(Take(&life) == (std::vector<Taken>{{Step::kPublishDraining, draining},
+                                                 {Step::kTellDraining, draining}}));
+  life.Died();
+  EXPECT_EQ(Take(&life).size(), 3u) << "down, drain, tell";
+  EXPECT_TRUE(life.idle());
+}
+
+TEST(SlotLifeDeathTest, WhoIsReapedElsewhereIsNeverKilled) {
+  SlotLife life;
+  life.Reserve();
+  Take(&life);
+  life.Forked(77);
+  Take(&life);
+  EXPECT_DEATH(life.Kill(), "not ours");
+  life.Retire(2);
+  Take(&life);
+  EXPECT_DEATH(life.Kill(), "not ours");
+}
+
+TEST(SlotLifeDeathTest, OnlyWhoRunsIsRetiredOrKilledAndRetiredOnce) {
+  SlotLife idle;
+  EXPECT_DEATH(idle.Retire(0), "does not run");
+  EXPECT_DEATH(idle.Kill(), "not ours");
+  SlotLife reserved;
+  reserved.Reserve();
+  Take(&reserved);
+  EXPECT_DEATH(reserved.Retire(0), "does not run");
+  SlotLife running;
+  StartUp(&running, 1);
+  running.Retire(2);
+  EXPECT_DEATH(running.Died(), "does not run") << "not before it is told";
+  EXPECT_DEATH(running.Kill(), "not ours");
+  Take(&running);
+  EXPECT_DEATH(running.Retire(3), "twice");
+  running.Died();
+  Take(&running);
+  EXPECT_DEATH(running.Retire(2), "does not run");
+  EXPECT_DEATH(running.Kill(), "not ours");
 }
 
 TEST(SlotLifeDeathTest, AReservationIsDecidedOnce) {
