@@ -40,7 +40,9 @@ ResponseToken Alert::TakeResponseToken() {
 
 ResponseToken::ResponseToken(std::weak_ptr<internal::EndpointImpl> endpoint, const Peer& sender,
                              std::uint64_t request_id)
-    : endpoint_(std::move(endpoint)), sender_(sender), request_id_(request_id) {}
+    : endpoint_(std::move(endpoint)), sender_(sender), request_id_(request_id) {
+  if (const auto held_by = endpoint_.lock()) held_by->HoldRequest();
+}
 
 ResponseToken::ResponseToken(ResponseToken&& other) noexcept
     : endpoint_(std::move(other.endpoint_)),
@@ -74,7 +76,10 @@ SendResult ResponseToken::Complete(std::string_view data, Buffer* owned) {
   if (endpoint == nullptr)
     return absl::FailedPreconditionError("the endpoint of this token was destroyed");
   SendResult result = endpoint->Respond(sender_, request_id_, data, owned);
-  if (result.ok()) request_id_ = 0;
+  if (result.ok()) {
+    request_id_ = 0;
+    endpoint->LetRequestGo();
+  }
   return result;
 }
 

@@ -89,6 +89,16 @@ Result Endpoint::WhenWorkers(int count, absl::Duration deadline, WorkersCallback
   return impl_->WhenWorkers(count, deadline, std::move(callback));
 }
 
+Result Endpoint::Barrier(absl::Duration deadline, BarrierCallback callback, Scope scope) {
+  if (impl_ == nullptr) return NotAttached();
+  return impl_->Barrier(nullptr, scope, deadline, std::move(callback));
+}
+
+Result Endpoint::Barrier(To to, absl::Duration deadline, BarrierCallback callback) {
+  if (impl_ == nullptr) return NotAttached();
+  return impl_->Barrier(&to, Scope::kOthers, deadline, std::move(callback));
+}
+
 std::size_t Endpoint::QueuedBytes() const {
   return impl_ == nullptr ? 0 : impl_->core().meter().queued_bytes();
 }

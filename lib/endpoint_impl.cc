@@ -90,6 +90,7 @@ absl::Status EndpointImpl::Attach(uv_loop_t* loop, const AttachOptions& options)
     pump_.reset();
     return absl::InternalError(absl::StrCat("libuv cannot watch the inbox: ", uv_strerror(error)));
   }
+  core_.CloseDraining();
   alerts_per_turn_max_ = options.alerts_per_turn_max;
   thread_ = std::this_thread::get_id();
   state_ = State::kOpen;
@@ -205,6 +206,7 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
   const std::size_t bytes =
       content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
   if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
+  if (absl::Status may = core_.CheckMaySend(); !may.ok()) return Refused(std::move(may), bytes);
   Payload payload;
   if (absl::Status status = PrepareContent(&content, owned, &payload); !status.ok())
     return Refused(std::move(status), bytes);

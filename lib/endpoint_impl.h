@@ -82,10 +82,18 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   BroadcastResult Gather(std::string_view name, std::string_view data, absl::Duration deadline,
                          ResponseCallback each, GatherDone done, Scope scope);
   absl::Status WhenWorkers(int count, absl::Duration deadline, WorkersCallback callback);
+  // Of one receiver, or with null of those in `scope`.
+  absl::Status Barrier(const To* to, Scope scope, absl::Duration deadline,
+                       BarrierCallback callback);
+  // Of Worker.
+  absl::Status Drain(Endpoint::CloseHook done);
   // Of Alert and ResponseToken.
   SendResult Respond(const Peer& to, std::uint64_t request_id, std::string_view data,
                      Buffer* owned);
   void GiveUpRequest(const Peer& to, std::uint64_t request_id);
+  // A request is held that will be responded to, or not any more.
+  void HoldRequest() { ++requests_held_; }
+  void LetRequestGo() { --requests_held_; }
   absl::Status CheckHandlerName(std::string_view name);
   absl::Status Close(absl::Duration deadline, Endpoint::CloseHook done);
   // As ~Endpoint.
@@ -136,6 +144,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   Shared<Endpoint::DamageHook> on_damage;
   Shared<Endpoint::DiagnosticHook> on_diagnostic;
   Shared<absl::AnyInvocable<void()>> on_master_gone;
+  Shared<Endpoint::PeerHook> on_draining;
 
  private:
   enum class State : std::uint8_t { kDetached, kOpen, kClosing, kClosed };
@@ -187,6 +196,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void ArmWake();
   void MasterGone();
   void AskForReaders(std::uint64_t now);
+  void StepDrain();
+  void BeginDrain();
   void Leaving(int slot);
   void EndLeaving();
   bool HasEvents() const { return core_.has_events() || !later_.empty(); }
@@ -226,6 +237,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool telling_ = false;   // inside TellEvents
   bool tell_all_ = false;
   std::vector<int> flushing_;  // reused
+  int requests_held_ = 0;      // tokens
 
   std::deque<absl::AnyInvocable<void()>> later_;  // to be called from the loop
   std::vector<Wait> waits_;
@@ -242,6 +254,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool close_deadline_passed_ = false;
   std::uint64_t undelivered_before_close_ = 0;
   Endpoint::CloseHook close_done_;
+  bool draining_ = false;
+  Endpoint::CloseHook drain_done_;
 
   Diagnostics diagnostics_;
   bool telling_diagnostics_ = false;

@@ -84,6 +84,7 @@ void EndpointImpl::OnTurnEnd() {
   if (HasEvents()) TellEvents(false);
   if (state_ == State::kClosed) DiscardArrivals();
   TellDiagnostics(false);
+  StepDrain();
   if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
   UpdateBusy();
 }
@@ -264,6 +265,14 @@ bool EndpointImpl::TellOne() {
     CallResponse(std::move(ended.callback), &response);
     return true;
   }
+  core::EndedBarrier barrier;
+  if (core_.NextEndedBarrier(&barrier)) {
+    CallGuarded(core_.self(), {}, [&] {
+      BarrierCallback call = std::move(barrier.callback);
+      call(barrier.report);
+    });
+    return true;
+  }
   if (later_.empty()) return false;
   CallGuarded(core_.self(), {}, [&] {
     absl::AnyInvocable<void()> call = std::move(later_.front());
@@ -284,6 +293,9 @@ void EndpointImpl::Tell(const core::Event& event) {
       return CheckWaits(0);
     case core::Event::Kind::kLeft:
       return CallHook(&handling_, on_left, event.peer);
+    case core::Event::Kind::kDraining:
+      if (on_draining == nullptr) return BeginDrain();
+      return CallHook(&handling_, on_draining, event.peer);
   }
 }
 
@@ -445,7 +457,7 @@ void EndpointImpl::Shutdown() {
   TellDiagnostics(true);
   on_diagnostic.reset();
   handlers_.Clear();
-  for (auto* hook : {&on_drained, &on_joined, &on_left}) hook->reset();
+  for (auto* hook : {&on_drained, &on_joined, &on_left, &on_draining}) hook->reset();
   if (!telling_) on_undelivered.reset();
   on_handler_error.reset();
   on_damage.reset();

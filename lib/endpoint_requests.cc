@@ -77,6 +77,7 @@ SendResult EndpointImpl::Respond(const Peer& to, std::uint64_t request_id, std::
 void EndpointImpl::GiveUpRequest(const Peer& to, std::uint64_t request_id) {
   if (!guard_.InOwner()) return;
   CheckThread();
+  LetRequestGo();
   core_.Unhandled(to, request_id);
   if (on_loop()) {
     UpdateBusy();
@@ -140,6 +141,25 @@ void EndpointImpl::TellLater(absl::AnyInvocable<void()> call) {
   UpdateBusy();
 }
 
+// ---- Barriers ----
+
+absl::Status EndpointImpl::Barrier(const To* to, Scope scope, absl::Duration deadline,
+                                   BarrierCallback callback) {
+  if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  if (absl::Status status = CheckDeadline(deadline, callback != nullptr); !status.ok())
+    return status;
+  std::vector<core::Target> targets;
+  if (to == nullptr) {
+    core_.SelectLiving(scope, &targets);
+  } else {
+    targets.emplace_back();
+    if (absl::Status status = core_.Resolve(*to, &targets.back()); !status.ok()) return status;
+  }
+  absl::Status status = core_.BeginBarrier(targets, DeadlineAt(deadline), &callback);
+  UpdateBusy();
+  return status;
+}
+
 // ---- Waiting for workers ----
 
 absl::Status EndpointImpl::WhenWorkers(int count, absl::Duration deadline,
@@ -192,7 +212,7 @@ void EndpointImpl::CancelWaits() {
 void EndpointImpl::ArmWake() {
   std::uint64_t next = core_.next_deadline();
   for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
-  if (orphaned_ && core_.HasRequests()) next = std::min(next, ask_at_);
+  if ((orphaned_ && core_.Waits()) || core_.WaitsFor(kMasterSlot)) next = std::min(next, ask_at_);
   if (next >= wake_at_) return;
   const std::uint64_t now = os::MonotonicNanos();
   const std::uint64_t left = next > now ? next - now : 0;
@@ -206,7 +226,7 @@ void EndpointImpl::OnWake() {
   const std::uint64_t now = os::MonotonicNanos();
   core_.Expire(now);
   CheckWaits(now);
-  if (orphaned_ && now >= ask_at_) AskForReaders(now);
+  if (now >= ask_at_) AskForReaders(now);
   UpdateBusy();
 }
 
@@ -222,11 +242,14 @@ void EndpointImpl::Leaving(int slot) {
   if (std::find(leaving_.begin(), leaving_.end(), slot) == leaving_.end()) leaving_.push_back(slot);
 }
 
-// A death shows as a pipe that nobody reads, without a write that would show it as well.
+// A death shows as a pipe that nobody reads, without a write that would show it as well. That the
+// master is no endpoint any more is told by nobody, whether it lives or not.
 void EndpointImpl::AskForReaders(std::uint64_t now) {
   ask_at_ = now + kAskEveryNanos;
+  if (core_.WaitsFor(kMasterSlot) && !core_.roster().Get(kMasterSlot).lives()) Leaving(kMasterSlot);
+  if (!orphaned_) return;
   for (int slot = 1; slot < core_.roster().slots(); ++slot) {
-    if (core_.HasRequests(slot) && !core_.IsGone(slot) &&
+    if (core_.WaitsFor(slot) && !core_.IsGone(slot) &&
         os::HasNoReader(wiring_.outbox_fds[static_cast<std::size_t>(slot)]))
       Leaving(slot);
   }

@@ -77,6 +77,12 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Attach(Slot slot, uv_loop_s* loo
   return worker;
 }
 
+void Worker::OnDraining(DrainingHook hook) {
+  impl_->on_draining = hook ? std::make_shared<PeerHook>(std::move(hook)) : nullptr;
+}
+
+Result Worker::Drain(CloseHook done) { return impl_->Drain(std::move(done)); }
+
 void Worker::OnMasterGone(absl::AnyInvocable<void()> hook) {
   impl_->on_master_gone =
       hook ? std::make_shared<absl::AnyInvocable<void()>>(std::move(hook)) : nullptr;

@@ -5,6 +5,7 @@
 #define ALERTPIPE_ALERTPIPE_H_
 
 #include <alertpipe/alert.h>         // IWYU pragma: export
+#include <alertpipe/barrier.h>       // IWYU pragma: export
 #include <alertpipe/buffer.h>        // IWYU pragma: export
 #include <alertpipe/diagnostic.h>    // IWYU pragma: export
 #include <alertpipe/endpoint.h>      // IWYU pragma: export

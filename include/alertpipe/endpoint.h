@@ -30,6 +30,7 @@
 #include <absl/time/time.h>
 
 #include <alertpipe/alert.h>
+#include <alertpipe/barrier.h>
 #include <alertpipe/buffer.h>
 #include <alertpipe/diagnostic.h>
 #include <alertpipe/export.h>
@@ -198,6 +199,24 @@ class ALERTPIPE_EXPORT Endpoint {
   BroadcastResult Gather(std::string_view name, std::string_view data, absl::Duration deadline,
                          ResponseCallback each, GatherDone done = nullptr,
                          Scope scope = Scope::kOthers);
+
+  // ---- Barrier ----
+
+  // Calls `callback` once, when all workers that live now (kOthers: this one excepted; kFamily: and
+  // an attached master) have handled everything that this endpoint has sent to them up to here:
+  // their handlers have returned, or the alert was unhandled or came back to OnUndelivered, which
+  // is called before. One that dies is not waited for any longer. `deadline` as in Request.
+  //
+  // A worker that is stopped or does not turn its loop holds the barrier up, and nothing else. What
+  // handlers only begin is the application's to wait for (a Gather does). Costs one packet to and
+  // from each worker, which it shares with others if there are any.
+  //
+  // Errors: kInvalidArgument for a deadline of zero or less or a null callback, kResourceExhausted
+  // when kBarriersMax barriers of this endpoint have not ended, kFailedPrecondition as Send. Then
+  // the callback is destroyed before the call returns.
+  Result Barrier(absl::Duration deadline, BarrierCallback callback, Scope scope = Scope::kOthers);
+  // The same for one receiver. Errors also as Send: kNotFound and kUnavailable.
+  Result Barrier(To to, absl::Duration deadline, BarrierCallback callback);
 
   // ---- Hooks ----
   //

@@ -25,6 +25,9 @@ inline constexpr int kMasterSlot = 0;
 // Most requests of one endpoint to one slot that have not ended.
 inline constexpr std::size_t kRequestsPerPeerMax = 65536;
 
+// Most barriers of one endpoint that have not ended.
+inline constexpr std::size_t kBarriersMax = 64;
+
 }  // namespace alertpipe
 
 #endif  // ALERTPIPE_LIMITS_H_

@@ -46,6 +46,8 @@ namespace alertpipe {
   X(responses_received) /* requests that ended with a response */                                  \
   X(requests_failed)    /* requests that ended without one */                                      \
   X(responses_late)     /* of alerts_unhandled: responses to requests that had ended */            \
+  X(barriers_begun)     /* barriers, those of a drain (two) included */                            \
+  X(barriers_missed)    /* of barriers_begun: not acknowledged by all in time */                   \
   /* System calls. */                                                                              \
   X(packets_written)   /* packets put into pipes */                                                \
   X(packets_read)      /* packets taken from the own pipe */                                       \

@@ -45,6 +45,29 @@ class ALERTPIPE_EXPORT Worker : public Endpoint {
 
   ~Worker();
 
+  // Called once, from the loop, when the master replaces this worker (Master::Retire, Replace,
+  // RestartAll). `successor` is who takes its place, with slot -1 if nobody does. From now on what
+  // others send anew goes elsewhere: they are refused here (kUnavailable, naming the successor's
+  // slot), and broadcasts leave this worker out. What they sent before still arrives, and replies
+  // and responses do. The hook ends what the application has to end - listening sockets,
+  // connections, work that was begun - and then, at once or later, calls Drain. The master ends the
+  // process when its deadline has passed. Without a hook the endpoint drains at once. May do what
+  // handlers may, must not throw.
+  using DrainingHook = PeerHook;
+  void OnDraining(DrainingHook hook);
+
+  // The worker's own work has ended: handles what others have sent, waits until the requests that
+  // were made here have ended, and those that were taken over (ResponseToken) are responded to,
+  // says its last to all (from then on sends are refused with kFailedPrecondition, responses
+  // excepted), waits for the last of all others, writes everything, and then closes like Close and
+  // calls `done`. Nothing that anybody had accepted for this worker is lost that way, unless the
+  // sender ends first. A stopped peer, or one that does not turn its loop, holds this up until the
+  // master's deadline.
+  //
+  // kFailedPrecondition when this worker is not being replaced, drains already, is closed or
+  // closing. `done` is not called if the endpoint is closed or destroyed before.
+  Result Drain(CloseHook done = nullptr);
+
   // Called once, from the loop, within a second of the master's death. Afterwards alerts between
   // the workers that live still work, dead ones are noticed when something is sent to them, and
   // nobody joins any more.

@@ -26,7 +26,8 @@ Endpoint::Endpoint(Roster roster, const Peer& self, CounterPage* page, NoticeBoa
       meter_(page),
       notices_(notices),
       boxes_(Index(roster.slots())),
-      inbox_(std::make_unique<Inbox>(roster, self.generation, &meter_)) {
+      inbox_(std::make_unique<Inbox>(roster, self.generation, &meter_)),
+      barriers_(roster.slots()) {
   for (int slot = 1; slot < roster_.slots(); ++slot) {
     const RosterWord word = roster_.Get(slot);
     Box& box = boxes_[Index(slot)];
@@ -34,6 +35,7 @@ Endpoint::Endpoint(Roster roster, const Peer& self, CounterPage* page, NoticeBoa
     box.known = word.lives() && (word.pid != 0 || slot == self_.slot);
     box.peer = PeerAt(slot, word);
   }
+  CloseDraining();
 }
 
 Endpoint::~Endpoint() {
@@ -60,12 +62,12 @@ Peer Endpoint::PeerAt(int slot, const RosterWord& word) const {
 // ---- Writing ----
 
 bool Endpoint::ControlPending(const Box& box, int slot) const {
-  return !box.rejects.empty() || !box.unhandled.empty() ||
+  return !box.rejects.empty() || !box.unhandled.empty() || OwedReady(box) ||
          (notices_ != nullptr && notices_->Pending(slot));
 }
 
 std::size_t Endpoint::EncodeControl(Box* box, int slot) {
-  std::size_t used = EncodeUnhandled(box, EncodeRejects(box, kHeaderBytes));
+  std::size_t used = EncodeOwed(box, EncodeUnhandled(box, EncodeRejects(box, kHeaderBytes)));
   if (notices_ != nullptr && notices_->Pending(slot)) {
     used += notices_->Encode(slot, control_ + used, kPacketBytesMax - used, &control_cursor_);
   }
@@ -114,6 +116,8 @@ std::size_t Endpoint::EncodeUnhandled(Box* box, std::size_t used) {
 void Endpoint::ForgetReturns(Box* box) {
   box->rejects.clear();
   box->unhandled.clear();
+  box->barriers.clear();
+  box->acknowledgements.clear();
 }
 
 // Whether one more of what is sent back to `peer` can be kept beside `queued` of its kind.
@@ -170,6 +174,11 @@ void Endpoint::Wrote(int slot, std::size_t bytes) {
                       box.rejects.begin() + static_cast<std::ptrdiff_t>(control_rejects_));
     box.unhandled.erase(box.unhandled.begin(),
                         box.unhandled.begin() + static_cast<std::ptrdiff_t>(control_unhandled_));
+    box.barriers.erase(box.barriers.begin(),
+                       box.barriers.begin() + static_cast<std::ptrdiff_t>(control_barriers_));
+    box.acknowledgements.erase(
+        box.acknowledgements.begin(),
+        box.acknowledgements.begin() + static_cast<std::ptrdiff_t>(control_acknowledgements_));
     if (notices_ != nullptr && notices_->Pending(slot)) notices_->Told(slot, control_cursor_);
     return;
   }
@@ -238,8 +247,10 @@ void Endpoint::Unblocked(int slot) { boxes_[Index(slot)].blocked = false; }
 void Endpoint::NextArrival(Arrival* arrival) {
   inbox_->Next(arrival);
   if (arrival->kind == Arrival::Kind::kReject) SendReject(*arrival);
-  if (arrival->kind == Arrival::Kind::kAlert && (arrival->flags & kIsResponse) != 0)
-    HandleResponse(arrival);
+  if (arrival->kind == Arrival::Kind::kAlert) {
+    if (closed_early_) OpenDraining(arrival->sender);
+    if ((arrival->flags & kIsResponse) != 0) HandleResponse(arrival);
+  }
   if (arrival->kind == Arrival::Kind::kLateResponse) return;
   if (arrival->kind != Arrival::Kind::kControl || HandleControl(*arrival)) return;
   page().damaged_records.Add();
@@ -270,6 +281,9 @@ bool Endpoint::HandleControl(const Arrival& arrival) {
   const Record& record = arrival.record;
   if (record.kind == RecordKind::kReject) return HandleReject(arrival);
   if (record.kind == RecordKind::kUnhandled) return HandleUnhandled(arrival);
+  if (record.kind == RecordKind::kBarrier) return HandleBarrier(arrival);
+  if (record.kind == RecordKind::kAcknowledge) return HandleAcknowledge(arrival);
+  if (record.kind == RecordKind::kDraining) return HandleDraining(arrival);
   if (arrival.sender.slot != kMasterSlot) return false;
   if (record.kind == RecordKind::kDied) {
     DiedBody body;
@@ -290,8 +304,6 @@ bool Endpoint::HandleControl(const Arrival& arrival) {
     PeerJoined(body.slot, body.generation, body.pid);
     return true;
   }
-  // Draining, barrier and acknowledge records have their place on the wire, but nobody sends them
-  // yet.
   return false;
 }
 
@@ -412,6 +424,7 @@ void Endpoint::PeerDied(int slot, std::uint32_t generation) {
   inbox_->SenderDied(slot, generation);
   // Nothing of that peer follows, so no response does.
   requests_.DecidePeer(slot, generation, ResponseOutcome::kPeerDied);
+  barriers_.PeerDied(slot, generation);
   if (!box.outbox.empty() && box.outbox.generation() <= generation &&
       box.outbox.lent() == nullptr) {
     FailBack(&box, slot, UndeliveredReason::kPeerDied);
@@ -489,6 +502,7 @@ void Endpoint::FailAll(UndeliveredReason reason) {
     FailBack(&boxes_[Index(slot)], slot, reason);
   }
   requests_.DecideAll(ResponseOutcome::kClosed);
+  barriers_.DecideAll();
 }
 
 void Endpoint::CountUndelivered(UndeliveredReason reason) {

@@ -19,6 +19,7 @@
 #include <alertpipe/endpoint.h>
 #include <alertpipe/peer.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -29,6 +30,7 @@
 
 #include <absl/status/status.h>
 
+#include "core/barrier_table.h"
 #include "core/counters.h"
 #include "core/inbox.h"
 #include "core/notice_board.h"
@@ -42,7 +44,13 @@ namespace alertpipe::core {
 
 // Something to tell the application. Views are valid until the next NextEvent.
 struct Event {
-  enum class Kind : std::uint8_t { kUndelivered, kJoined, kLeft, kDrained };
+  enum class Kind : std::uint8_t {
+    kUndelivered,
+    kJoined,
+    kLeft,
+    kDrained,
+    kDraining,  // this worker is being replaced, by `peer` if its slot is not 0
+  };
   Kind kind = Kind::kDrained;
   Peer peer;
   Undelivered undelivered;
@@ -130,12 +138,55 @@ class Endpoint {
   }
   // Tells `peer` that its request gets no response. For a peer that is dead nothing happens.
   void Unhandled(const Peer& peer, std::uint64_t request_id);
-  std::uint64_t next_deadline() const { return requests_.next_deadline(); }
+  // Of requests and barriers.
+  std::uint64_t next_deadline() const {
+    return std::min(requests_.next_deadline(), barriers_.next_deadline());
+  }
   bool HasRequests() const { return !requests_.empty(); }
   bool HasRequests(int slot) const { return requests_.count(slot) > 0; }
-  void Expire(std::uint64_t now) { requests_.DecideExpired(now); }
+  // Whether what `slot` still owes would end with its death.
+  bool WaitsFor(int slot) const { return HasRequests(slot) || barriers_.WaitsFor(slot); }
+  bool Waits() const { return HasRequests() || barriers_.open() > 0; }
+  void Expire(std::uint64_t now) {
+    requests_.DecideExpired(now);
+    barriers_.DecideExpired(now);
+  }
   // The next request that has ended without a response. False when there is none.
   bool NextEnded(EndedRequest* ended);
+
+  // ---- Barriers ----
+
+  // Those that a barrier asks: all that live, also those that are being replaced.
+  void SelectLiving(Scope scope, std::vector<Target>* targets) const;
+  // Ends, with NextEndedBarrier, once all `targets` have handled what was accepted for them up to
+  // now, or have died. On an error *callback is unchanged.
+  absl::Status BeginBarrier(const std::vector<Target>& targets, std::uint64_t deadline,
+                            BarrierCallback* callback);
+  // The next barrier that has ended.
+  bool NextEndedBarrier(EndedBarrier* ended);
+
+  // ---- Being replaced ----
+  //
+  // A worker that its master replaces leaves in two rounds (docs/design.md). The first barrier
+  // shows that everything is handled that others had accepted for it before they saw that it is
+  // being replaced. Then its own requests settle. With the second it says its last to everybody and
+  // hears everybody's last.
+
+  // Whether the master has said so. An event kDraining tells it, once.
+  bool told_to_drain() const { return draining_ != Draining::kServing; }
+  // Who takes its place; 0: nobody.
+  int successor() const { return successor_; }
+  // The application has ended its own work. Needs told_to_drain(); a second call does nothing.
+  void BeginDrain();
+  // Goes on where that is possible; to be called at the end of each turn. `tokens_held`: handlers
+  // still hold requests of others that they mean to respond to.
+  void StepDrain(bool tokens_held);
+  // Nobody sends here any more, and everything of its own has left.
+  bool drained() const;
+  // This endpoint begins to send: those that are being replaced may not wait for its last word.
+  void CloseDraining();
+  // Refuses what is sent after this endpoint's last word.
+  absl::Status CheckMaySend() const;
 
   // ---- Writing ----
 
@@ -190,7 +241,8 @@ class Endpoint {
   // The next thing to tell. False when there is nothing.
   bool NextEvent(Event* event);
   bool has_events() const {
-    return !events_.empty() || !failures_.empty() || reading_ != nullptr || requests_.has_ended();
+    return !events_.empty() || !failures_.empty() || reading_ != nullptr || requests_.has_ended() ||
+           barriers_.has_ended();
   }
 
  private:
@@ -200,6 +252,21 @@ class Endpoint {
     bool is_response = false;
     UndeliveredReason reason = UndeliveredReason::kReceiverFull;
     ShortName name;
+  };
+
+  // A barrier or an acknowledgement that must not overtake the alerts before alert `after`.
+  struct Owed {
+    std::uint64_t id = 0;
+    std::uint64_t after = 0;
+    bool last = false;  // a barrier: nothing of ours follows it
+  };
+
+  enum class Draining : std::uint8_t {
+    kServing,
+    kTold,        // the application ends its own work
+    kFirstRound,  // others' alerts from before they knew still arrive
+    kSettling,    // own requests, and responses that are owed
+    kLastRound,
   };
 
   // Everything about one other slot.
@@ -222,6 +289,13 @@ class Endpoint {
     std::uint32_t returns_generation = 0;
     std::deque<Reject> rejects;
     std::deque<std::uint64_t> unhandled;
+    // To the same one: in the order of `after`.
+    std::vector<Owed> barriers;
+    std::vector<Owed> acknowledgements;
+    // The incarnation that takes nothing more, since it has said its last, or (`early`) was being
+    // replaced when this endpoint came.
+    std::uint32_t closed_generation = 0;
+    bool closed_early = false;
   };
 
   struct Failure {
@@ -268,6 +342,20 @@ class Endpoint {
   bool HandleReject(const Arrival& arrival);
   bool HandleUnhandled(const Arrival& arrival);
   void HandleResponse(Arrival* arrival);
+  bool HandleBarrier(const Arrival& arrival);
+  bool HandleAcknowledge(const Arrival& arrival);
+  bool HandleDraining(const Arrival& arrival);
+  bool OwedReady(const Box& box) const {
+    return (!box.barriers.empty() && box.outbox.HasLeft(box.barriers.front().after)) ||
+           (!box.acknowledgements.empty() &&
+            box.outbox.HasLeft(box.acknowledgements.front().after));
+  }
+  std::size_t EncodeOwed(Box* box, std::size_t used);
+  std::uint64_t Ask(const std::vector<Target>& targets, std::uint64_t deadline,
+                    BarrierCallback callback, bool last);
+  std::uint64_t AskAll(bool last);
+  absl::Status CheckTakesMore(const Target& target) const;
+  void OpenDraining(const Peer& peer);
   void LoseReader(int slot);
   void EndRequest(std::uint64_t id, UndeliveredReason reason);
 
@@ -279,6 +367,13 @@ class Endpoint {
   std::vector<Box> boxes_;
   std::unique_ptr<Inbox> inbox_;
   RequestTable requests_;
+  BarrierTable barriers_;
+
+  Draining draining_ = Draining::kServing;
+  std::uint64_t round_ = 0;  // the barrier of the round
+  bool tokens_held_ = false;
+  bool closed_early_ = false;  // of any box
+  int successor_ = 0;
 
   std::vector<int> dirty_;
   std::uint64_t turn_ = 1;
@@ -295,6 +390,8 @@ class Endpoint {
   int control_slot_ = -1;
   std::size_t control_rejects_ = 0;
   std::size_t control_unhandled_ = 0;
+  std::size_t control_barriers_ = 0;
+  std::size_t control_acknowledgements_ = 0;
   std::uint64_t control_cursor_ = 0;
 
   std::deque<QueuedEvent> events_;

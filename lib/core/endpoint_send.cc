@@ -45,7 +45,7 @@ absl::Status Endpoint::Resolve(const To& to, Target* target) {
   // Exactly this incarnation, also while it is being replaced: replies still reach it.
   const RosterWord& word = target->word;
   if (word.generation == to.generation() && word.lives() && !Gone(to.slot(), word))
-    return absl::OkStatus();
+    return CheckTakesMore(*target);
   Peer peer;
   peer.pid = to.pid();
   peer.slot = to.slot();
@@ -196,6 +196,8 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   Admission admission;
   const int slot = target.slot;
   Box& box = boxes_[Index(slot)];
+  if ((content.flags & kIsResponse) == 0) admission.status = CheckMaySend();
+  if (!admission.status.ok()) return admission;
   if (target.word.generation < box.outbox.generation()) {
     admission.status = absl::UnavailableError(
         absl::StrCat(ToString(PeerAt(slot, target.word)), " is dead: it was replaced just now"));

@@ -89,6 +89,11 @@ class Outbox {
   // What the receiver takes for next_id() at this point of what has left: for packets that overtake
   // the queue.
   std::uint64_t sequence_written() const;
+  // Whether the last byte of every alert before `id` has left.
+  bool HasLeft(std::uint64_t id) const {
+    const std::uint64_t next = sequence_written();
+    return head_ == nullptr || next > id || (next == id && !open_);
+  }
 
   bool empty() const { return head_ == nullptr; }
   // Whether something waits that no later alert can share.

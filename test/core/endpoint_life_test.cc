@@ -414,13 +414,18 @@ TEST(Notices, ForgedOnesAreIgnoredAndCounted) {
       // Not the master.
       forged(3).Control(RecordKind::kDied, DiedBody{2, 0}).Bytes(),
       forged(3).Control(RecordKind::kJoined, JoinedBody{2, 1, 99}).Bytes(),
-      // Nobody sends these yet.
-      forged(0).Control(RecordKind::kBarrier, BarrierBody{1}).Bytes(),
+      // Nobody asked, and nobody is being replaced.
+      forged(0).Control(RecordKind::kBarrier, BarrierBody{0}).Bytes(),
       forged(0).Control(RecordKind::kAcknowledge, BarrierBody{1}).Bytes(),
+      forged(0).Control(RecordKind::kDraining, DrainingBody{1, 1, 3}).Bytes(),
       forged(0).Control(RecordKind::kDraining, DrainingBody{2, 1, 3}).Bytes(),
+      forged(3).Control(RecordKind::kDraining, DrainingBody{3, 1, 0}).Bytes(),
       // Bodies of the wrong length.
       forged(0).Part(RecordKind::kDied, "12345").Bytes(),
       forged(0).Part(RecordKind::kJoined, "").Bytes(),
+      forged(0).Part(RecordKind::kDraining, "1234567").Bytes(),
+      forged(0).Part(RecordKind::kBarrier, "1234567").Bytes(),
+      forged(0).Part(RecordKind::kAcknowledge, "123456789").Bytes(),
       forged(0).Part(RecordKind::kReject, "12345678").Bytes(),
   };
   std::uint64_t count = 0;

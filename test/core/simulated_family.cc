@@ -278,6 +278,7 @@ void SimulatedFamily::Write(int from, int to, bool full_only) {
 
 void SimulatedFamily::EndTurn(int slot) {
   at(slot).BeginTurn();
+  if (at(slot).told_to_drain()) at(slot).StepDrain(members_[Index(slot)].holds_requests);
   std::vector<int> dirty;
   at(slot).TakeDirty(&dirty);
   for (const int to : dirty) Write(slot, to);
@@ -351,6 +352,8 @@ void SimulatedFamily::TellAll(int slot) {
     EXPECT_NE(ended.callback, nullptr);
     member.ended.push_back({ended.id, ended.peer, ended.outcome, {}});
   }
+  EndedBarrier barrier;
+  while (at(slot).NextEndedBarrier(&barrier)) barrier.callback(barrier.report);
   EXPECT_FALSE(at(slot).has_events());
 }
 
@@ -362,6 +365,20 @@ std::vector<Told> SimulatedFamily::Events(int slot) {
 std::vector<Ended> SimulatedFamily::Outcomes(int slot) {
   TellAll(slot);
   return std::exchange(members_[Index(slot)].ended, {});
+}
+
+absl::Status SimulatedFamily::Barrier(int from, Scope scope, int number, std::uint64_t deadline) {
+  std::vector<Target> targets;
+  at(from).SelectLiving(scope, &targets);
+  BarrierCallback callback = [this, from, number](const BarrierReport& report) {
+    members_[Index(from)].barriers.emplace_back(number, report);
+  };
+  return at(from).BeginBarrier(targets, deadline, &callback);
+}
+
+std::vector<std::pair<int, BarrierReport>> SimulatedFamily::BarriersEnded(int slot) {
+  TellAll(slot);
+  return std::exchange(members_[Index(slot)].barriers, {});
 }
 
 std::vector<Damage> SimulatedFamily::TakeDamage(int slot) {
@@ -395,6 +412,12 @@ void SimulatedFamily::Settle() {
 
 void SimulatedFamily::Respawn(int slot) {
   BeginRespawn(slot);
+  while (Step(slot)) {
+  }
+}
+
+void SimulatedFamily::Retire(int slot, int successor) {
+  BeginRetire(slot, successor);
   while (Step(slot)) {
   }
 }

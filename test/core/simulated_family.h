@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/counters.h"
@@ -111,6 +112,9 @@ class SimulatedFamily {
   SendResult Respond(int from, const Peer& to, std::uint64_t request_id,
                      std::string_view data = {});
 
+  // Begins a barrier for those in `scope`; BarriersEnded tells of it under that number.
+  absl::Status Barrier(int from, Scope scope, int number, std::uint64_t deadline = kNever);
+
   // ---- What its loop does
   void EndTurn(int slot);  // writes what the turn has left, blocked receivers excepted
   void Pump(int slot);     // every pipe is reported writable, then EndTurn
@@ -123,6 +127,8 @@ class SimulatedFamily {
   std::vector<Told> Events(int slot);
   // Requests of `slot` that have ended since the last call, in their order. Nothing is read.
   std::vector<Ended> Outcomes(int slot);
+  // Barriers of `slot` that have ended since the last call: their numbers and reports.
+  std::vector<std::pair<int, BarrierReport>> BarriersEnded(int slot);
   std::vector<Damage> TakeDamage(int slot);
   // Adds bytes to a pipe as a hostile relative can.
   void Inject(int slot, std::string_view bytes);
@@ -134,6 +140,9 @@ class SimulatedFamily {
   // The same step by step: Begin..., then Step until it returns false.
   void BeginRespawn(int slot) { members_[Index(slot)].life.Start(); }
   void BeginBury(int slot) { members_[Index(slot)].life.Died(); }
+  void Retire(int slot, int successor = 0);  // all steps; the notice waits at the master
+  // Whether a worker's application holds requests that it will respond to.
+  void HoldRequests(int slot, bool held) { members_[Index(slot)].holds_requests = held; }
   void BeginRetire(int slot, int successor) { members_[Index(slot)].life.Retire(successor); }
   void BeginKill(int slot) { members_[Index(slot)].life.Kill(); }
   bool Step(int slot);
@@ -163,6 +172,8 @@ class SimulatedFamily {
     std::vector<Damage> damage;
     std::vector<Told> told;
     std::vector<Ended> ended;
+    bool holds_requests = false;
+    std::vector<std::pair<int, BarrierReport>> barriers;
   };
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
