@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -418,6 +419,145 @@ TEST(Malformed, HundredThousandHeadersThatClaimFourGibHoldNextToNothing) {
     EXPECT_LE(ProcessBytes(attacked.pid, "status", "VmRSS:"),
               rss_before + forgers.size() * kPerSlot);
   }
+}
+
+// ---- A flood ------------------------------------------------------------------------------------
+
+// A worker that has been taken over and writes whatever there is into the pipe of slot 1, in the
+// names of everybody, as fast as it can.
+class Flooder {
+ public:
+  Flooder(int fd, int slots) : fd_(fd), slots_(slots) {}
+
+  void Write() {
+    std::string bytes;
+    while (bytes.size() < 3000) bytes += Next();
+    bytes.resize(std::min<std::size_t>(bytes.size(), 4096));
+    if (write(fd_, bytes.data(), bytes.size()) > 0) ++written;
+    if (Random(512) == 0) fcntl(fd_, F_SETPIPE_SZ, Random(2) == 0 ? 4096 : 65536);
+  }
+
+  std::uint64_t written = 0;
+
+ private:
+  std::uint64_t Random(std::uint64_t below) {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return (state_ >> 33) % below;
+  }
+  std::uint32_t Number() {
+    return static_cast<std::uint32_t>(Random(Random(2) == 0 ? 4 : 1u << 31));
+  }
+
+  std::string Next() {
+    Peer claimed;
+    claimed.slot = static_cast<int>(Random(static_cast<std::uint64_t>(slots_) + 2));
+    claimed.generation = Random(4) == 0 ? Number() : 1;
+    claimed.pid = static_cast<pid_t>(Random(100000));
+    Forger forger(claimed, Random(8) == 0 ? Number() : 1);
+    forger.header().sequence = sequence_ += Random(3);
+    const auto slot = static_cast<std::uint16_t>(Random(6));
+    switch (Random(12)) {
+      case 0:
+        return forger.First("forged", Pattern(Random(3000), 1), 4294967040u);
+      case 1:
+        return forger.Part(RecordKind::kMiddle, Pattern(Random(3000), 1));
+      case 2:
+        return forger.Part(RecordKind::kLast, "x");
+      case 3:
+        return forger.Control(RecordKind::kDied, core::DiedBody{slot, Number()});
+      case 4:
+        return forger.Control(RecordKind::kJoined, core::JoinedBody{slot, Number(), Number()});
+      case 5:
+        return forger.Control(RecordKind::kDraining, core::DrainingBody{slot, Number(), slot});
+      case 6:
+        return forger.Control(RecordKind::kBarrier, core::BarrierBody{Number()});
+      case 7:
+        return forger.Control(RecordKind::kAcknowledge, core::BarrierBody{Number()});
+      case 8:
+        return forger.Control(RecordKind::kReject, core::RejectBody{Number(), Number(), 1});
+      case 9:
+        return forger.Raw(Pattern(Random(200), Random(1000)));
+      case 10:
+        return forger.Part(RecordKind::kUnhandled, Pattern(8 * Random(20), Random(1000)));
+      default:
+        return Pattern(Random(300), Random(1000));  // no packet
+    }
+  }
+
+  int fd_;
+  int slots_;
+  std::uint64_t state_ = 20;
+  std::uint64_t sequence_ = 1;
+};
+
+struct Flooded {
+  Count good;
+  Count good_bytes;
+  Count damage;
+  Count reassembly_peak;
+  Count left;
+  Count drains;
+  Count written;
+};
+
+TEST(Flood, OfEverythingIsSurvivedWithinBudgetAndOverWithinOneCapacity) {
+  constexpr std::uint64_t kBudget = 1048576;
+  const std::uint64_t writes = 30000;
+  MasterOptions options = FamilyOf(4);
+  options.alert_bytes_max = options.reassembly_bytes_max = kBudget;
+  Shared<Flooded> seen;
+  Family family(options);
+  const Peer victim = family.Spawn([&](Member& me) {
+    me->Receive("good", [&](Alert&) { ++seen->good; });
+    me->OnLeft([&](const Peer&) { ++seen->left; });
+    me.worker->OnDraining([&](const Peer&) { ++seen->drains; });
+    me.Every(1, [&] {
+      const Stats stats = me->stats();
+      seen->damage = stats.damaged_bytes + stats.damaged_packets + stats.damaged_records;
+      seen->reassembly_peak = stats.reassembly_bytes_peak;
+    });
+    me.Run();
+  });
+  for (int i = 0; i < 2; ++i) family.Spawn([](Member&) {});
+  ASSERT_TRUE(family.Ready());
+  const std::uint64_t data_before = ProcessBytes(victim.pid, "status", "VmData:");
+  const Peer hostile = family.Spawn([&](Member& me) {
+    Flooder flooder(DescriptorOf(family.inbox(1), O_WRONLY), 5);
+    me.Every(1, [&] {
+      for (int i = 0; i < 200 && flooder.written < writes; ++i) flooder.Write();
+      seen->written = flooder.written;
+    });
+    me.Run();
+  });
+  ASSERT_TRUE(family.Until([&] { return seen->written == writes; }));
+  ASSERT_TRUE(family.KillAndReap(hostile));
+
+  // What follows is lost until the next proven boundary, not longer.
+  const std::string good(4000, 'g');
+  const std::uint64_t capacity = family->pipe_capacity();
+  std::uint64_t sent = 0;
+  ASSERT_TRUE(family.Until([&] {
+    if (seen->good == 0 && family->QueuedBytes(1) == 0 && sent <= capacity &&
+        family->Send(To::Slot(1), "good", good).ok())
+      sent += good.size();
+    return seen->good > 0;
+  })) << sent
+      << " bytes were sent";
+  EXPECT_LE(sent, capacity + good.size());
+  EXPECT_GT(seen->damage, writes);
+  EXPECT_LE(seen->reassembly_peak, kBudget);
+  EXPECT_EQ(seen->left, 1u) << "only the hostile worker has died";
+  EXPECT_EQ(seen->drains, 0u);
+  if (!Sanitized()) {
+    EXPECT_LE(ProcessBytes(victim.pid, "status", "VmData:"), data_before + 8 * kBudget);
+  }
+  // A respawn in the slot that was most maligned is as good as new.
+  const Peer fresh = family.Spawn([&](Member& me) {
+    me->Send(To::Slot(1), "good");
+    me.Run();
+  });
+  const std::uint64_t before = seen->good;
+  ASSERT_TRUE(family.Until([&] { return seen->good > before; })) << ToString(fresh);
 }
 
 // ---- O_NONBLOCK ---------------------------------------------------------------------------------
