@@ -55,7 +55,7 @@ void EndpointImpl::UpdateBusy() {
   }
   const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
   pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished ||
-                 !leaving_.empty());
+                 !leaving_.empty() || core_.wants_read());
   pump_->PauseInbox(false);
   ArmWake();
 }
@@ -92,7 +92,8 @@ void EndpointImpl::OnTurnEnd() {
 void EndpointImpl::OnMoreWork() {
   if (handling_ || !guard_.InOwner()) return;
   const bool pending = core_.inbox().pending();
-  if (!pending && (leaving_.empty() || handled_ >= alerts_per_turn_max_)) return;
+  const bool reads = !leaving_.empty() || core_.wants_read();
+  if (!pending && (!reads || handled_ >= alerts_per_turn_max_)) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   if (!pending) ReadOnce();
   HandleArrivals(alive);

@@ -246,6 +246,12 @@ void Endpoint::Unblocked(int slot) { boxes_[Index(slot)].blocked = false; }
 
 void Endpoint::NextArrival(Arrival* arrival) {
   inbox_->Next(arrival);
+  if (arrival->kind == Arrival::Kind::kNone) {
+    if (recheck_wanted_ || wants_read()) StepRecheck();
+    return;
+  }
+  if (arrival->kind == Arrival::Kind::kDamage)
+    recheck_wanted_ = recheck_wanted_ || arrival->damage.kind == Damage::Kind::kFraming;
   if (arrival->kind == Arrival::Kind::kReject) SendReject(*arrival);
   if (arrival->kind == Arrival::Kind::kAlert) {
     if (closed_early_) OpenDraining(arrival->sender);

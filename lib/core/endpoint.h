@@ -219,6 +219,9 @@ class Endpoint {
   // ---- Reading ----
 
   Inbox& inbox() { return *inbox_; }
+  // Whether a read would help although nothing shows that there is anything to read: see
+  // endpoint_recheck.cc.
+  bool wants_read() const { return !recheck_words_.empty(); }
   // The next arrival. Of interest outside are: an alert (kAlert; a request if it has a request id),
   // the response to an open request (kResponse: TakeResponse must follow), damage (kDamage) and
   // nothing (kNone).
@@ -342,6 +345,9 @@ class Endpoint {
   bool HandleReject(const Arrival& arrival);
   bool HandleUnhandled(const Arrival& arrival);
   void HandleResponse(Arrival* arrival);
+  void StepRecheck();
+  void Recheck();
+  void TellDraining(int successor);
   bool HandleBarrier(const Arrival& arrival);
   bool HandleAcknowledge(const Arrival& arrival);
   bool HandleDraining(const Arrival& arrival);
@@ -393,6 +399,12 @@ class Endpoint {
   std::size_t control_barriers_ = 0;
   std::size_t control_acknowledgements_ = 0;
   std::uint64_t control_cursor_ = 0;
+
+  // Framing was lost, and with it maybe notices: the roster is looked at, and applied once the pipe
+  // has been found empty after that.
+  bool recheck_wanted_ = false;
+  std::vector<RosterWord> recheck_words_;
+  std::uint64_t recheck_reads_ = 0;
 
   std::deque<QueuedEvent> events_;
   QueuedEvent current_event_;

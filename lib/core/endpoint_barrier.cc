@@ -175,13 +175,17 @@ bool Endpoint::HandleDraining(const Arrival& arrival) {
     return true;
   }
   if (!about_self) return false;
-  if (draining_ != Draining::kServing) return true;
-  draining_ = Draining::kTold;
-  successor_ = body.successor_slot;
-  Peer successor;
-  if (successor_ != kMasterSlot) successor = PeerAt(successor_, roster_.Get(successor_));
-  events_.push_back({{Event::Kind::kDraining, successor, {}}, {}});
+  TellDraining(body.successor_slot);
   return true;
+}
+
+void Endpoint::TellDraining(int successor) {
+  if (draining_ != Draining::kServing) return;
+  draining_ = Draining::kTold;
+  successor_ = successor;
+  Peer peer;
+  if (successor_ != kMasterSlot) peer = PeerAt(successor_, roster_.Get(successor_));
+  events_.push_back({{Event::Kind::kDraining, peer, {}}, {}});
 }
 
 // Whether a Peer takes replies.

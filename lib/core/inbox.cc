@@ -45,6 +45,7 @@ bool Inbox::Allocate() {
 }
 
 void Inbox::Received(std::size_t bytes) {
+  ++reads_;
   boundary_ = bytes < space_bytes();
   needs_more_ = false;
   if (bytes == 0) discarding_ = false;

@@ -70,6 +70,10 @@ class Inbox {
   // A read of space_bytes() into space() returned `bytes`; 0 if the pipe was empty.
   void Received(std::size_t bytes);
 
+  // How often Received was called, and whether the last read proved the pipe empty.
+  std::uint64_t reads() const { return reads_; }
+  bool found_empty() const { return boundary_; }
+
   // Hands out the next arrival. Also ends the previous one: its views are gone, its memory is
   // recycled.
   void Next(Arrival* arrival);
@@ -128,6 +132,7 @@ class Inbox {
   std::size_t buffer_bytes_ = 0;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  std::uint64_t reads_ = 0;
   bool boundary_ = true;     // buffer_[end_] is where a packet starts
   bool needs_more_ = false;  // what is left is the beginning of a packet
   bool discarding_ = false;  // framing is lost until the next boundary
