@@ -9,6 +9,7 @@
 
 #include "contents.h"
 #include "core/endpoint.h"
+#include "packet_builder.h"
 #include "simulated_family.h"
 
 namespace alertpipe::core {
@@ -34,10 +35,9 @@ TEST(Recheck, ALostDeathNoticeIsMadeUpFor) {
   ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
   family->Pump(1);
   family->Settle();
-  ASSERT_TRUE(family->Send(2, To::Slot(1), "half", MakeData(9000)).ok());
-  family->pipe(1).refusals = 1;  // after the first of its packets
-  family->Pump(2);
+  family->Inject(1, PacketBuilder(2, 1, 1, 1).First("half", 9000, MakeData(3000)).Bytes());
   family->ReadAll(1);
+  EXPECT_EQ(family->at(1).meter().reassembly_bytes(), 3000u);
   family->Kill(2);
   family->Inject(1, kGarbage);
   family->Bury(2);

@@ -547,6 +547,7 @@ TEST(Flood, OfEverythingIsSurvivedWithinBudgetAndOverWithinOneCapacity) {
   EXPECT_LE(sent, capacity + good.size());
   EXPECT_GT(seen->damage, writes);
   EXPECT_LE(seen->reassembly_peak, kBudget);
+  EXPECT_TRUE(family.Until([&] { return seen->left >= 1; })) << "its death was told in the flood";
   EXPECT_EQ(seen->left, 1u) << "only the hostile worker has died";
   EXPECT_EQ(seen->drains, 0u);
   if (!Sanitized()) {
