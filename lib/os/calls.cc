@@ -15,6 +15,9 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
 
 namespace alertpipe::os::internal {
 namespace {
@@ -31,6 +34,10 @@ void* Mremap(void* at, size_t bytes_old, size_t bytes_new, int flags) {
 
 int PidfdOpen(pid_t pid, unsigned flags) {
   return static_cast<int>(::syscall(SYS_pidfd_open, pid, flags));
+}
+
+int PidfdSendSignal(int pidfd, int signal, siginfo_t* info, unsigned flags) {
+  return static_cast<int>(::syscall(SYS_pidfd_send_signal, pidfd, signal, info, flags));
 }
 
 ssize_t Getdents64(int fd, void* data, size_t bytes) { return ::getdents64(fd, data, bytes); }
@@ -76,6 +83,8 @@ constexpr Calls RealCalls() {
   real.getpid = &::getpid;
   real.getppid = &::getppid;
   real.pidfd_open = &PidfdOpen;
+  real.pidfd_send_signal = &PidfdSendSignal;
+  real.kill = &::kill;
   real.waitid = &::waitid;
   real.waitpid = &::waitpid;
   real.sigaction = &::sigaction;

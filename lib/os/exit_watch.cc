@@ -2,6 +2,7 @@
 
 #include "os/exit_watch.h"
 
+#include <signal.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -46,6 +47,14 @@ void ExitWatch::Remove(uint64_t tag) noexcept {
   epoll_event unused = {};
   calls().epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.get(), &unused);
   pidfds_.erase(found);
+}
+
+int ExitWatch::Kill(uint64_t tag) noexcept {
+  const auto found = pidfds_.find(tag);
+  if (found == pidfds_.end()) return ENOENT;
+  if (calls().pidfd_send_signal(found->second.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH)
+    return 0;
+  return errno;
 }
 
 void ExitWatch::EnterChild(bool keep_fd) noexcept {

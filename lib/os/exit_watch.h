@@ -41,6 +41,12 @@ class ExitWatch {
   // Forgets `tag` and closes its descriptor; nothing happens if the tag is not watched.
   void Remove(uint64_t tag) noexcept;
 
+  // Sends SIGKILL to the child that is watched under `tag`; no other process can be hit, whoever
+  // reaps it. Returns 0, also when it has ended, or errno: ENOENT when the tag is not watched,
+  // ENOSYS or EPERM where the kernel or a sandbox knows no pidfd_send_signal, EPERM when the child
+  // belongs to another user by now.
+  int Kill(uint64_t tag) noexcept;
+
   // Writes the tags of children that have ended to `tags`, at most `max` and at most kExitedMax,
   // and returns their number. Does not block. A tag is reported again until it is removed, so when
   // the array comes back full: remove those tags, then ask again.

@@ -79,6 +79,13 @@ ExitStatus Reap(pid_t pid) noexcept {
   return reaped == pid ? DecodeWaitStatus(status) : result;
 }
 
+int KillChild(pid_t pid) noexcept {
+  const absl::StatusOr<bool> exited = HasExited(pid);
+  if (!exited.ok()) return EINVAL;
+  if (*exited || calls().kill(pid, SIGKILL) == 0) return 0;
+  return errno;
+}
+
 ForkResult Fork(const sigset_t& block) noexcept {
   ForkResult result;
   result.error = calls().pthread_sigmask(SIG_BLOCK, &block, &result.mask);

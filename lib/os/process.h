@@ -53,6 +53,12 @@ ExitStatus DecodeWaitStatus(int wait_status) noexcept;
 // (it then stays a child).
 ExitStatus Reap(pid_t pid) noexcept;
 
+// Sends SIGKILL to child `pid`. Returns 0, also when it has ended or been reaped (then nothing is
+// sent), or errno: EINVAL when `pid` is not positive, EPERM when the child belongs to another user
+// by now. Another thread that reaps it at the same moment can make its number somebody else's;
+// ExitWatch::Kill has no such gap.
+int KillChild(pid_t pid) noexcept;
+
 struct ForkResult {
   pid_t pid = -1;      // the child in the parent, 0 in the child, -1 if there is none
   int error = 0;       // errno of the failed step if pid is -1

@@ -126,6 +126,28 @@ TEST_F(ExitWatchTest, ATagCanBeUsedAgainAfterRemove) {
   EXPECT_EQ(Exited(), Tags{1});
 }
 
+TEST_F(ExitWatchTest, KillsTheOneThatIsNamedAlsoIfItIsStopped) {
+  AddChild(1);
+  const pid_t stopped = AddChild(2);
+  ::kill(stopped, SIGSTOP);
+  siginfo_t info = {};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(stopped), &info, WSTOPPED), 0);
+  EXPECT_EQ(watch_->Kill(2), 0);
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(stopped), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(info.si_status, SIGKILL);
+  EXPECT_EQ(Exited(), Tags{2});
+  EXPECT_EQ(watch_->Kill(2), 0) << "ended and not reaped";
+  EXPECT_EQ(Wait(stopped), 1000 + SIGKILL);
+  EXPECT_EQ(watch_->Kill(2), 0) << "reaped: nobody is hit";
+  watch_->Remove(2);
+  EXPECT_EQ(watch_->Kill(2), ENOENT);
+  EXPECT_EQ(watch_->Kill(7), ENOENT);
+  const Fault<&Calls::pidfd_send_signal> fault(1, ENOSYS);
+  EXPECT_EQ(watch_->Kill(1), ENOSYS);
+  EXPECT_EQ(Exited(), Tags());
+  children_.erase(2);
+}
+
 TEST_F(ExitWatchTest, DestroyedInAChildItStillServesTheParent) {
   AddChild(1);
   EXPECT_EQ(RunInChild([&] {

@@ -102,6 +102,30 @@ TEST(IsChild, UntilItIsReaped) {
   EXPECT_TRUE(absl::IsInvalidArgument(IsChild(-1).status()));
 }
 
+TEST(KillChild, KillsAChildAndNobodyElse) {
+  const pid_t pid = SpawnSleeper();
+  ::kill(pid, SIGSTOP);
+  EXPECT_EQ(KillChild(pid), 0);
+  AwaitDeath(pid);
+  {
+    const Fault<&Calls::kill> kills;
+    EXPECT_EQ(KillChild(pid), 0) << "it has ended";
+    EXPECT_EQ(Wait(pid), 1000 + SIGKILL);
+    EXPECT_EQ(KillChild(pid), 0) << "it has been reaped";
+    EXPECT_EQ(KillChild(::getppid()), 0) << "no child: somebody else has that number";
+    for (const pid_t none : {0, -1, -pid}) EXPECT_EQ(KillChild(none), EINVAL);
+    EXPECT_EQ(kills.count(), 0) << "a signal was sent";
+  }
+  const pid_t alive = SpawnSleeper();
+  {
+    const Fault<&Calls::kill> fault(1, EPERM);
+    EXPECT_EQ(KillChild(alive), EPERM);
+  }
+  EXPECT_FALSE(HasExited(alive).value());
+  EXPECT_EQ(KillChild(alive), 0);
+  EXPECT_EQ(Wait(alive), 1000 + SIGKILL);
+}
+
 TEST(DecodeWaitStatus, TellsEndsFromStops) {
   const pid_t pid = SpawnSleeper();
   int status = 0;
