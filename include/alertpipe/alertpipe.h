@@ -14,6 +14,7 @@
 #include <alertpipe/master.h>        // IWYU pragma: export
 #include <alertpipe/peer.h>          // IWYU pragma: export
 #include <alertpipe/request.h>       // IWYU pragma: export
+#include <alertpipe/restart.h>       // IWYU pragma: export
 #include <alertpipe/result.h>        // IWYU pragma: export
 #include <alertpipe/slot.h>          // IWYU pragma: export
 #include <alertpipe/stats.h>         // IWYU pragma: export
