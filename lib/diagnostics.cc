@@ -46,6 +46,8 @@ Words WordsFor(Diagnostic::Kind kind) {
       return {"stale", "alerts for an earlier generation were discarded"};
     case Diagnostic::Kind::kDrained:
       return {"drained", "unread alerts were discarded with a dead worker's pipe"};
+    case Diagnostic::Kind::kKilled:
+      return {"killed", "a worker was killed at the deadline of its replacement"};
   }
   return {"unknown", "unknown"};
 }

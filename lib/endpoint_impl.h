@@ -123,6 +123,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void ServiceDetached();
   // What is noted here is told at the end of the turn.
   Diagnostics& diagnostics() { return diagnostics_; }
+  // Calls the application from the loop, or while the endpoint ends.
+  void TellLater(absl::AnyInvocable<void()> call);
   // There may be events: the loop should turn soon.
   void Wake() { UpdateBusy(); }
   // Called when the endpoint has closed, by Close or Shutdown: for what else its owner has on the
@@ -185,7 +187,6 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   SendResult DeliverRequest(const core::Target& target, core::Content content, Payload* payload,
                             bool first_charge, RequestTerms* terms);
   void TellRefused(ResponseCallback callback, const Peer& peer, const absl::Status& refusal);
-  void TellLater(absl::AnyInvocable<void()> call);
   void CallResponse(ResponseCallback callback, Response* response);
   template <typename Call>
   void CallGuarded(const Peer& peer, std::string_view name, Call call);

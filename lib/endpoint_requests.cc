@@ -9,6 +9,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "deadline.h"
 #include "endpoint_impl.h"
 #include "os/clock.h"
 
@@ -18,19 +19,9 @@ namespace {
 constexpr std::uint64_t kNanosPerMilli = 1000000;
 // How often an orphan asks whether those that it waits for still live.
 constexpr std::uint64_t kAskEveryNanos = 250 * kNanosPerMilli;
-// What is further away never comes: about 100 years.
-constexpr std::int64_t kDeadlineNanosMax = std::int64_t{3155760000} * 1000000000;
-
 absl::Status CheckDeadline(absl::Duration deadline, bool has_callback) {
   if (!has_callback) return absl::InvalidArgumentError("the callback is null");
-  if (deadline > absl::ZeroDuration()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the deadline must be above zero, was ", absl::FormatDuration(deadline)));
-}
-
-std::uint64_t DeadlineAt(absl::Duration deadline) {
-  if (deadline >= absl::Nanoseconds(kDeadlineNanosMax)) return core::kNever;
-  return os::MonotonicNanos() + static_cast<std::uint64_t>(absl::ToInt64Nanoseconds(deadline));
+  return internal::CheckDeadline(deadline);
 }
 
 }  // namespace

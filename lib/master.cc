@@ -67,7 +67,10 @@ absl::StatusOr<WorkerExit> Master::ReportExit(pid_t pid, int wait_status) {
   if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
   const std::shared_ptr<State> state = state_;  // a hook may destroy the master
   absl::StatusOr<WorkerExit> exit = state->ReportExit(pid, wait_status);
-  if (exit.ok()) state->TellExits();
+  if (exit.ok()) {
+    state->TellExits();
+    state->StepRestarts();
+  }
   return exit;
 }
 
@@ -101,13 +104,30 @@ absl::StatusOr<int> Master::Service() {
   if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
   const std::shared_ptr<State> state = state_;  // a hook may destroy the master
   const int found = state->Reap();
+  state->KillLate();
   if (state->impl->on_loop()) {
     state->impl->Wake();
   } else {
     state->impl->ServiceDetached();
   }
   state->TellExits();
+  state->StepRestarts();
   return found;
+}
+
+absl::Status Master::Retire(int slot, const RetireOptions& options) {
+  if (absl::Status status = impl_->CheckOwner(); !status.ok()) return status;
+  return state_->Retire(slot, options);
+}
+
+absl::Status Master::Replace(int slot, absl::Duration deadline, ReplaceDone done) {
+  if (absl::Status status = impl_->CheckOpen(); !status.ok()) return status;
+  return state_->Replace(slot, deadline, std::move(done));
+}
+
+absl::Status Master::RestartAll(absl::Duration deadline, RestartDone done) {
+  if (absl::Status status = impl_->CheckOpen(); !status.ok()) return status;
+  return state_->RestartAll(deadline, std::move(done));
 }
 
 std::size_t Master::pipe_capacity() const { return state_->family->pipe_capacity_min(); }

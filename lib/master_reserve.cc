@@ -100,8 +100,7 @@ absl::Status Master::State::CheckEntry(int slot, std::uint32_t generation) {
 Slot Master::State::Reserve(int slot) {
   Place& place = places[static_cast<std::size_t>(slot)];
   place.main = nullptr;
-  place.unwatched = false;
-  place.exit = place.reported = os::ExitStatus();
+  place.Reset();
   place.life.Reserve();
   (void)Drive(slot);
   impl->Wake();

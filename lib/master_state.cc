@@ -93,6 +93,7 @@ absl::Status Master::State::Attach(uv_loop_s* loop, const AttachOptions& options
   }
   impl->on_closed = [this] {
     CloseHandles();
+    CancelRestarts();
     Announce(core::SlotState::kFree);
   };
   Announce(core::SlotState::kUp);
@@ -102,6 +103,7 @@ absl::Status Master::State::Attach(uv_loop_s* loop, const AttachOptions& options
   for (const Place& place : places) {
     if (place.unwatched) Ask();
   }
+  ArmDeadlines();
   return absl::OkStatus();
 }
 
@@ -130,12 +132,14 @@ void Master::State::OnChildEvent() noexcept {
   if (!impl->in_owner()) return;
   const std::shared_ptr<State> alive = shared_from_this();
   Reap();
+  KillLate();
   impl->Wake();
   bool unwatched = false;
   for (const Place& place : places)
     unwatched = unwatched || (place.unwatched && watch_.has_value());
   if (!unwatched) asking_.Close();
   TellExits();
+  StepRestarts();
 }
 
 // ---- Life of a slot ----
@@ -158,7 +162,7 @@ absl::StatusOr<int> Master::State::FreeSlot() const {
 absl::StatusOr<Peer> Master::State::Start(int slot, WorkerMain main) {
   Place& place = places[static_cast<std::size_t>(slot)];
   WorkerMain before = std::exchange(place.main, std::move(main));
-  place.exit = place.reported = os::ExitStatus();
+  place.Reset();
   place.life.Start();
   absl::Status status = Drive(slot);
   impl->Wake();
@@ -191,6 +195,7 @@ absl::Status Master::State::Drive(int slot) {
         impl->NoticesChanged();
         break;
       case Step::kKill:
+        Kill(slot);
         break;
       case Step::kPublishUp:
       case Step::kPublishDown:
@@ -270,6 +275,10 @@ void Master::State::RecordExit(int slot) {
   exit.signal = end.signal;
   exit.core_dumped = end.core_dumped;
   exit.alerts_drained = place.drained.alerts;
+  exit.retired = place.retired;
+  exit.successor = place.life.successor();
+  exit.killed_at_deadline = place.killed && (!end.known || end.signal == SIGKILL);
+  NoteInRestarts(&exit);
   exits_.push_back(exit);
 }
 
@@ -317,6 +326,8 @@ void Master::State::CloseHandles() {
   watch_poll_.Close();
   child_signal_.Close();
   asking_.Close();
+  deadlines_.Close();
+  deadlines_at_ = core::kNever;
 }
 
 void Master::State::TellExits() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The master at work: drives each slot's life one step at a time, and lets the others know.
+// The master at work: drives each slot's life one step at a time, and lets the others know. The
+// replacement of live workers (Retire, Replace, RestartAll) is in master_restart.cc.
 #ifndef ALERTPIPE_MASTER_STATE_H_
 #define ALERTPIPE_MASTER_STATE_H_
 
@@ -13,6 +14,8 @@
 
 #include "core/inbox.h"
 #include "core/notice_board.h"
+#include "core/request_table.h"
+#include "core/rolling_restart.h"
 #include "core/slot_life.h"
 #include "endpoint_impl.h"
 #include "family.h"
@@ -40,6 +43,16 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
     os::ExitStatus reported;  // how the worker has ended, from whoever has reaped it
     os::ExitStatus exit;
     core::DrainCount drained;
+    bool retired = false;
+    bool killed = false;  // by us, at a deadline
+    std::uint64_t kill_at = core::kNever;
+
+    // For the next worker.
+    void Reset() {
+      unwatched = retired = killed = false;
+      kill_at = core::kNever;
+      exit = reported = os::ExitStatus();
+    }
   };
 
   static absl::StatusOr<std::shared_ptr<State>> Create(const MasterOptions& options);
@@ -56,6 +69,13 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   absl::StatusOr<Peer> Confirm(int slot, pid_t pid);
   absl::Status Cancel(int slot);
   absl::StatusOr<WorkerExit> ReportExit(pid_t pid, int wait_status);
+  absl::Status Retire(int slot, const RetireOptions& options);
+  absl::Status Replace(int slot, absl::Duration deadline, RestartDone done);
+  absl::Status RestartAll(absl::Duration deadline, RestartDone done);
+  // Kills those whose deadline has passed.
+  void KillLate();
+  // Goes on with what is under way, as far as it goes: only on a loop is there any.
+  void StepRestarts();
   // Finds dead workers and takes them out. Returns how many.
   int Reap();
   void TellExits();
@@ -99,12 +119,40 @@ class Master::State : public std::enable_shared_from_this<Master::State> {
   int TakeOut(int slot);
   void OnChildEvent() noexcept;
 
+  // One Replace or RestartAll.
+  struct Restart {
+    core::RollingRestart machine;
+    bool all = false;
+    absl::Duration deadline;  // for each answer, and for each end
+    RestartDone done;
+    // Whether the successor could be asked, and until when that is tried.
+    bool asked = false;
+    std::uint64_t ask_by = core::kNever;
+  };
+  absl::Status CheckRunning(int slot) const;
+  absl::Status CheckReplaceable(int slot) const;
+  absl::Status CheckNoRestart(int slot) const;
+  absl::Status Begin(Restart restart);
+  bool Step(Restart* restart);
+  void StartSuccessor(Restart* restart);
+  void AskSuccessor(Restart* restart);
+  void HearSuccessor(const Peer& successor, const BarrierReport& report);
+  void RetireNow(int slot, int successor, absl::Duration deadline);
+  void KillNow(int slot);
+  void Kill(int slot);
+  void NoteInRestarts(WorkerExit* exit);
+  void CancelRestarts();
+  void ArmDeadlines();
+
   std::optional<os::ExitWatch> watch_;
   std::vector<char> drain_buffer_;
   std::deque<WorkerExit> exits_;
   uv::Poll watch_poll_;
   uv::Signal child_signal_;
   uv::Timer asking_;
+  uv::Timer deadlines_;
+  std::uint64_t deadlines_at_ = core::kNever;  // when that one fires
+  std::vector<std::unique_ptr<Restart>> restarts_;
   int own_slot_ = kMasterSlot;  // in a forked process that has become a worker: its slot and pid
   pid_t own_pid_ = 0;
   os::UniqueFd

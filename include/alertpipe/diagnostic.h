@@ -52,8 +52,11 @@ struct Diagnostic {
     kStale,
     // In the master: alerts were taken unread from the pipe of the peer, which has died.
     kDrained,
+    // In the master: the peer was killed because it had not ended, or as a successor not answered,
+    // by the deadline of its replacement. With an `error`: it could not be killed and lives.
+    kKilled,
   };
-  static constexpr int kKinds = static_cast<int>(Kind::kDrained) + 1;
+  static constexpr int kKinds = static_cast<int>(Kind::kKilled) + 1;
 
   Kind kind = Kind::kDamagedFraming;
   std::uint64_t count = 1;

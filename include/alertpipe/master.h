@@ -20,6 +20,7 @@
 #include <alertpipe/export.h>
 #include <alertpipe/family_stats.h>
 #include <alertpipe/limits.h>
+#include <alertpipe/restart.h>
 #include <alertpipe/slot.h>
 #include <alertpipe/worker.h>
 
@@ -55,6 +56,12 @@ struct WorkerExit {
   int signal = 0;     // if a signal ended it
   bool core_dumped = false;
   std::uint64_t alerts_drained = 0;  // alerts that were in its pipe, unread: lost with it
+  // Of replacements (restart.h). A worker that is to be respawned has none of the first three set.
+  bool retired = false;   // its end had been asked for: Retire, Replace, RestartAll
+  int successor = 0;      // the slot of the worker that takes its place, if there was one
+  bool unproven = false;  // Replace or RestartAll had started it and it had not taken over: the
+                          // worker in whose place it was to be stays
+  bool killed_at_deadline = false;
 };
 
 class ALERTPIPE_EXPORT Master : public Endpoint {
@@ -98,6 +105,47 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
   // Errors: as Spawn; kNotFound for a slot that never had a worker; kFailedPrecondition while its
   // worker lives, or when the slot was last reserved for a fork of the program's own.
   absl::StatusOr<Peer> Respawn(int slot);
+
+  // ---- Replacing workers that live ----
+  //
+  // Both run for a while, each in its own slot, so this needs a spare one: workers_max above the
+  // number of workers. OnExit is called for each that ends, with `retired` and `successor` set:
+  // such a worker is not to be respawned.
+
+  // Asks a live worker to end. From now on it takes no new alerts, by slot, pid, To::AnyWorker or
+  // broadcast (kUnavailable, which names the successor); replies and responses still reach it. Its
+  // Worker::OnDraining hook is called; it ends its own work, gets all that was accepted for it, and
+  // exits. All workers may be retired at once, without successors, to end a family. The deadline is
+  // kept by the attached loop, or by Service().
+  //
+  // Errors, with nothing changed: kNotFound when there is no such slot, or no such successor;
+  // kInvalidArgument for a deadline of zero or less, or a worker as its own successor;
+  // kFailedPrecondition when the slot has no live worker, it is retired already, or the successor
+  // does not live or is retired itself; or in a child. A replacement (below) that the worker takes
+  // part in, and which has not retired anybody yet, ends with kCancelled.
+  absl::Status Retire(int slot, const RetireOptions& options = {});
+
+  // Replaces one worker: starts its main function in a spare slot, waits until the successor has
+  // attached and its loop has acknowledged a barrier, retires the old worker in favour of it, and
+  // waits until that has ended. Until the successor has answered the old worker is untouched; if no
+  // answer comes (the successor ends, or is killed at the deadline) it stays as it is. Each of the
+  // two waits may take `deadline`, which may be absl::InfiniteDuration(). A worker that dies by
+  // itself meanwhile is replaced as well. `done` may be null. Several workers may be replaced at
+  // the same time.
+  //
+  // Errors, `done` is not called then: kNotFound when there is no such slot; kInvalidArgument for a
+  // deadline of zero or less; kResourceExhausted when there is no spare slot (names workers_max) or
+  // fork fails; kFailedPrecondition when the slot has no live worker, it is retired or being
+  // replaced already, RestartAll is under way, or the program has forked it on its own (start a
+  // successor, then Retire it); when the master is not attached to a loop; or in a child.
+  absl::Status Replace(int slot, absl::Duration deadline, ReplaceDone done);
+
+  // Replaces all workers that live now and are not retired, one after the other, in the order of
+  // their slots, as Replace does; one spare slot is enough. Ends with the first that fails. Workers
+  // that die or are retired before their turn are passed over, those that are started meanwhile
+  // are not replaced. Errors as Replace; kFailedPrecondition also when any Replace is under way,
+  // or any of the workers was forked, or reserved, by the program on its own.
+  absl::Status RestartAll(absl::Duration deadline, RestartDone done);
 
   // ---- For programs that fork on their own ----
   //
@@ -170,9 +218,9 @@ class ALERTPIPE_EXPORT Master : public Endpoint {
   void OnExit(ExitHook hook);
 
   // For a master without a loop (also after Close), or whenever it likes: notices dead workers,
-  // drains their pipes, tells the others. Does not block. Returns how many workers it found dead. A
-  // notice for a worker whose pipe is full is kept and sent by the next call. kFailedPrecondition
-  // in a child.
+  // drains their pipes, tells the others, and kills those that were retired and are late. Does not
+  // block. Returns how many workers it found dead. A notice for a worker whose pipe is full is kept
+  // and sent by the next call. kFailedPrecondition in a child.
   absl::StatusOr<int> Service();
 
   // What the kernel granted each pipe: the smallest of all.

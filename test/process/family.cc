@@ -414,6 +414,14 @@ Peer Family::Started(const absl::StatusOr<Peer>& started, bool deaf) {
   return *started;
 }
 
+void Family::Meet() {
+  for (const Peer& peer : master->Workers()) {
+    if (peer.pid == 0 || Lives(peer)) continue;
+    live[peer.slot] = peer;
+    deaf_.erase(peer.slot);
+  }
+}
+
 void Family::Wake(const Peer& deaf) {
   deaf_.erase(deaf.slot);
   board_->awake[deaf.slot] = deaf.generation;

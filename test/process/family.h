@@ -236,6 +236,8 @@ class Family {
   Peer SpawnDeaf(Member::Body body, AttachOptions options = {});
   Peer SpawnMain(Master::WorkerMain main);
   Peer Respawn(int slot);
+  // Notes workers that the master has started by itself.
+  void Meet();
   void Wake(const Peer& deaf);
   // In a Main: lives as a Spawned worker does; waits for the Family's end.
   int Live(Slot slot, const Member::Body& body, AttachOptions options = {});
