@@ -590,5 +590,386 @@ TEST(RestartAll, EndsWithTheFirstThatFails) {
   EXPECT_EQ(StateOf(family, second.slot), SlotState::kUp);
 }
 
+// ---- Leaving in order ---------------------------------------------------------------------------
+
+TEST(Leaving, ARetiredWorkerEndsByItself) {
+  for (const MasterIs master_is : {MasterIs::kAttached, MasterIs::kWithoutLoop}) {
+    Family family(FamilyOf(3), master_is);
+    const Peer old = family.Spawn([](Member&) {});
+    const Peer heir = family.Spawn([](Member&) {});
+    const Peer own = family.ForkWorker([](Member&) {});
+    ASSERT_TRUE(family.Ready());
+    ASSERT_TRUE(family->Retire(old.slot, Within(kLong, heir.slot)).ok());
+    ASSERT_TRUE(family.Until([&] { return !family.Lives(old); }));
+    EXPECT_TRUE(family.exits[0].retired);
+    EXPECT_FALSE(family.exits[0].killed_at_deadline);
+    ASSERT_TRUE(family->Retire(own.slot, Within(kLong)).ok());
+    ASSERT_TRUE(family.Until([&] { return !family.Lives(own); }));
+    EXPECT_TRUE(family.Lives(heir));
+  }
+}
+
+// How a supervisor ends: everybody at once, nobody takes over.
+TEST(Leaving, AllWorkersAtOnce) {
+  for (const MasterIs master_is : {MasterIs::kAttached, MasterIs::kWithoutLoop}) {
+    Family family(FamilyOf(4), master_is);
+    for (int i = 0; i < 4; ++i) {
+      family.Spawn([](Member& me) {
+        me->ReceiveDefault([](Alert&) {});
+        me.Every(1, [&me] { me->Broadcast("noise", "to whoever takes it", Scope::kOthers); });
+        me.Run();
+      });
+    }
+    ASSERT_TRUE(family.Ready());
+    for (int slot = 1; slot <= 4; ++slot) {
+      ASSERT_TRUE(family->Retire(slot, Within(kLong)).ok());
+    }
+    ASSERT_TRUE(family.Until([&] { return family.live.empty(); }));
+    for (const WorkerExit& exit : family.exits) {
+      EXPECT_TRUE(exit.retired);
+      EXPECT_FALSE(exit.killed_at_deadline);
+      EXPECT_EQ(exit.alerts_drained, 0u);
+    }
+  }
+}
+
+TEST(Leaving, ReplacedGracefully) {
+  struct Seen {
+    Count told, successor, done, unsent;
+  };
+  Shared<Seen> seen;
+  Family family(FamilyOf(3));
+  const Peer old = family.Spawn([&](Member& me) {
+    me->OnDraining([&](const Peer& successor) {
+      seen->successor = static_cast<std::uint64_t>(successor.slot);
+      ++seen->told;
+      const Result drain = me->Drain([&](const CloseReport& report) {
+        ++seen->done;
+        seen->unsent += report.undelivered_alerts + (report.deadline_passed ? 1 : 0);
+      });
+      me.Check(drain.ok(), "Drain");
+    });
+    me.Run();
+  });
+  family.Spawn([](Member&) {});
+  ASSERT_TRUE(family.Ready());
+  End end;
+  ASSERT_TRUE(family->Replace(old.slot, kLong, end.Hook()).ok());
+  family.Meet();
+  ASSERT_TRUE(family.Until([&] { return end.there(); }));
+  EXPECT_TRUE(end.report->status.ok()) << end.report->status;
+  ASSERT_EQ(end.report->replaced.size(), 1u);
+  EXPECT_EQ(end.report->replaced[0].old_worker, old);
+  EXPECT_EQ(end.report->replaced[0].successor.slot, 3);
+  EXPECT_FALSE(end.report->replaced[0].killed_at_deadline);
+  EXPECT_EQ(seen->told, 1u);
+  EXPECT_EQ(seen->successor, 3u);
+  EXPECT_EQ(seen->done, 1u);
+  EXPECT_EQ(seen->unsent, 0u);
+  ASSERT_TRUE(family.Ready());
+  EXPECT_EQ(family->Workers().size(), 2u);
+}
+
+// Both run, know each other, and can send to each other; the successor only as others can.
+TEST(Leaving, BothGenerationsKnowEachOther) {
+  struct Seen {
+    Count from_old, from_new, let_go;
+    Text refused;
+  };
+  Shared<Seen> seen;
+  Family family(FamilyOf(2));
+  const Peer old = family.Spawn([&](Member& me) {
+    if (me->self().slot == 2) {
+      me->Receive("from old", [&](Alert& alert) {
+        me.Check(alert.sender().slot == 1, "the old one");
+        me.Check(me->Workers().size() == 2, "the new one sees both");
+        ++seen->from_old;
+        seen->refused.Set(me->Send(To::Slot(1), "new").status().ToString());
+        me.Check(alert.Reply("from new", "").ok(), "a reply reaches it");
+      });
+      return me.Run();
+    }
+    me->Receive("from new", [&](Alert& alert) {
+      me.Check(alert.sender().slot == 2, "the new one");
+      ++seen->from_new;
+    });
+    me->OnDraining([&](const Peer& successor) {
+      me.Check(me->Workers().size() == 2, "the old one sees both");
+      me.Check(successor == me->Workers()[1] && successor.pid > 0, "by whom");
+      me.Check(me->Send(successor, "from old").ok(), "to the new one");
+    });
+    me.Every(1, [&] {
+      if (seen->let_go == 1 && me->Drain().ok()) seen->let_go = 2;
+    });
+    me.Run();
+  });
+  ASSERT_TRUE(family.Ready());
+  End end;
+  ASSERT_TRUE(family->Replace(old.slot, kLong, end.Hook()).ok());
+  family.Meet();
+  ASSERT_TRUE(family.Until([&] { return seen->from_new == 1; }));
+  EXPECT_EQ(seen->from_old, 1u);
+  EXPECT_EQ(seen->refused.Get(), "UNAVAILABLE: " + ToString(old) + " is being replaced by slot 2");
+  EXPECT_EQ(family->Workers().size(), 2u);
+  family.Turns(20);
+  EXPECT_TRUE(family.Lives(old)) << "its hook has not called Drain";
+  seen->let_go = 1;
+  ASSERT_TRUE(family.Until([&] { return end.there(); }));
+  EXPECT_TRUE(end.report->status.ok()) << end.report->status;
+  EXPECT_EQ(seen->let_go, 2u);
+}
+
+TEST(Leaving, RepliesAndResponsesStillReachIt) {
+  struct Seen {
+    Count asked, told, reply_now, replied, responded, late_reply;
+    Text refused;
+  };
+  Shared<Seen> seen;
+  Family family(FamilyOf(3));
+  // It drains at once, but its request has not ended.
+  const Peer old = family.Spawn([&](Member& me) {
+    if (me->self().generation != 1 || me->self().slot != 1) return me.Run();
+    me->Receive("late", [&](Alert&) { ++seen->late_reply; });
+    me->OnDraining([&](const Peer&) {
+      ++seen->told;
+      me.Check(me->Drain().ok(), "Drain");
+    });
+    me.Every(1, [&] {
+      if (me->Workers().size() < 2 || seen->asked.exchange(1) != 0) return;
+      const SendResult sent =
+          me->Request(To::Slot(2), "question", "", kLong, [&](Response& response) {
+            me.Check(response.ok() && response.data() == "answer", "the response");
+            ++seen->responded;
+          });
+      me.Check(sent.ok(), "Request");
+    });
+    me.Run();
+  });
+  family.Spawn([&](Member& me) {
+    std::optional<ResponseToken> token;
+    Peer asker;
+    me->Receive("question", [&](Alert& alert) {
+      asker = alert.sender();
+      token = alert.TakeResponseToken();
+    });
+    me.Every(1, [&] {
+      if (seen->reply_now != 1) return;
+      seen->reply_now = 2;
+      seen->refused.Set(me->Send(asker.pid, "new").status().ToString());
+      me.Check(me->Send(asker, "late").ok(), "to exactly this incarnation");
+      me.Check(token->Respond("answer").ok(), "Respond");
+      ++seen->replied;
+    });
+    me.Run();
+  });
+  ASSERT_TRUE(family.Ready());
+  ASSERT_TRUE(family.Until([&] { return seen->asked == 1; }));
+  End end;
+  ASSERT_TRUE(family->Replace(old.slot, kLong, end.Hook()).ok());
+  family.Meet();
+  ASSERT_TRUE(family.Until([&] { return seen->told == 1; }));
+  family.Turns(20);
+  EXPECT_TRUE(family.Lives(old)) << "it waits for the response";
+  seen->reply_now = 1;
+  ASSERT_TRUE(family.Until([&] { return end.there(); }));
+  EXPECT_TRUE(end.report->status.ok()) << end.report->status;
+  EXPECT_EQ(seen->refused.Get(), "UNAVAILABLE: " + ToString(old) + " is being replaced by slot 3");
+  EXPECT_EQ(seen->responded, 1u);
+  EXPECT_EQ(seen->late_reply, 1u);
+}
+
+TEST(Leaving, OneThatIsKilledInTheMidstIsReplacedAllTheSame) {
+  struct Seen {
+    Count asked, told;
+  };
+  Shared<Seen> seen;
+  Family family(FamilyOf(3));
+  const Peer old = family.Spawn([&](Member& me) {
+    // Drains, but has a request that never ends.
+    if (me->self().slot == 1) {
+      me.Every(1, [&] {
+        if (seen->asked == 0 && me->Request(To::Slot(2), "never", "", kLong, [](Response&) {}).ok())
+          seen->asked = 1;
+      });
+    }
+    me->OnDraining([&](const Peer&) {
+      me.Check(me->Drain().ok(), "Drain");
+      ++seen->told;
+    });
+    me.Run();
+  });
+  family.Spawn([](Member& me) {
+    std::vector<ResponseToken> held;
+    me->Receive("never", [&](Alert& alert) { held.push_back(alert.TakeResponseToken()); });
+    me.Run();
+  });
+  ASSERT_TRUE(family.Until([&] { return seen->asked == 1; }));
+  End end;
+  ASSERT_TRUE(family->Replace(old.slot, kLong, end.Hook()).ok());
+  family.Meet();
+  ASSERT_TRUE(family.Until([&] { return seen->told == 1; }));
+  family.Turns(20);
+  ASSERT_TRUE(family.KillAndReap(old));
+  ASSERT_TRUE(family.Until([&] { return end.there(); }));
+  EXPECT_TRUE(end.report->status.ok()) << end.report->status;
+  EXPECT_FALSE(end.report->replaced[0].killed_at_deadline);
+  EXPECT_EQ(family.exits[0].successor, 3);
+}
+
+// A peer that is stopped holds up whoever waits for its last word: until the deadline.
+TEST(Leaving, AStoppedPeerHoldsItUpUntilTheDeadline) {
+  Family family(FamilyOf(3));
+  const Peer old = family.Spawn([](Member&) {});
+  const Peer peer = family.Spawn([](Member&) {});
+  ASSERT_TRUE(family.Ready());
+  ASSERT_TRUE(family.Stop(peer));
+  family.ExpectExit(old, 0, SIGKILL);
+  ASSERT_TRUE(family->Retire(old.slot, Within(absl::Milliseconds(300))).ok());
+  ASSERT_TRUE(family.Until([&] { return !family.Lives(old); }));
+  EXPECT_TRUE(family.exits[0].killed_at_deadline);
+  family.Continue(peer);
+}
+
+// ---- Under load ---------------------------------------------------------------------------------
+
+// Who has sent how much to whom, by incarnation.
+struct Ledger {
+  static constexpr int kGenerations = 4;
+  static constexpr int kParties = 6 * kGenerations;  // the master and five slots
+  static int Of(const Peer& peer) {
+    return peer.slot * kGenerations + static_cast<int>(peer.generation) - 1;
+  }
+
+  Count stop;
+  Count accepted[kParties][kParties];
+  Count delivered[kParties][kParties];
+  Count back[kParties][kParties];
+  Count refused;
+  Count requests, responses, failed_requests;
+};
+
+// One endpoint that keeps sending to everybody, and what it gets back.
+template <typename E>
+class Talker {
+ public:
+  Talker(E* endpoint, Ledger* ledger, std::function<void(bool, std::string_view)> check)
+      : endpoint_(endpoint), ledger_(ledger), check_(std::move(check)) {
+    endpoint_->Receive("t", [this](Alert& alert) {
+      const int from = Ledger::Of(alert.sender());
+      const std::uint64_t number = NumberOf(alert.data());
+      check_(++ledger_->delivered[from][Me()] == number, "order");
+      check_(IsPattern(alert.data().substr(8), number), "data");
+      // Replies reach those that take nothing new.
+      if (number % 8 == 0) Send(alert.sender(), alert.sender());
+    });
+    endpoint_->Receive("ask", [](Alert& alert) { alert.Respond("yes"); });
+    endpoint_->OnUndelivered([this](const Undelivered& lost) {
+      if (!lost.is_response) ++ledger_->back[Me()][Ledger::Of(lost.peer)];
+    });
+  }
+
+  void Go() {
+    if (ledger_->stop != 0) return;
+    for (const Peer& peer : endpoint_->Workers()) {
+      if (peer.pid == 0 || peer == endpoint_->self()) continue;
+      for (int i = 0; i < 3; ++i) Send(peer.pid, peer);
+      Ask(peer);
+    }
+    if (!endpoint_->self().is_master()) Send(To::Master(), endpoint_->master());
+  }
+
+ private:
+  int Me() const { return Ledger::Of(endpoint_->self()); }
+
+  void Send(const To& to, const Peer& peer) {
+    Count& accepted = ledger_->accepted[Me()][Ledger::Of(peer)];
+    const std::uint64_t number = accepted + 1;
+    const std::size_t bytes = number % 16 == 0 ? 9000 : number % 200;
+    if (endpoint_->Send(to, "t", Numbered(number) + Pattern(bytes, number)).ok()) {
+      accepted = number;
+    } else {
+      ++ledger_->refused;
+    }
+  }
+
+  void Ask(const Peer& peer) {
+    if (++asked_ % 4 != 0) return;
+    const SendResult sent = endpoint_->Request(
+        peer.pid, "ask", "", absl::InfiniteDuration(), [this](Response& response) {
+          ++(response.ok() ? ledger_->responses : ledger_->failed_requests);
+        });
+    if (sent.ok()) ++ledger_->requests;
+  }
+
+  E* endpoint_;
+  Ledger* ledger_;
+  std::function<void(bool, std::string_view)> check_;
+  std::uint64_t asked_ = 0;
+};
+
+TEST(UnderLoad, AllAreReplacedTwiceAndNothingIsLost) {
+  constexpr int kWorkers = 4;
+  Shared<Ledger> ledger;
+  Family family(FamilyOf(kWorkers + 1));
+  for (int i = 0; i < kWorkers; ++i) {
+    family.Spawn([&](Member& me) {
+      Talker<Worker> talker(&*me.worker, &*ledger,
+                            [&](bool ok, std::string_view what) { me.Check(ok, what); });
+      me.Every(2, [&] { talker.Go(); });
+      me.Run();
+    });
+  }
+  Talker<Master> talker(&*family.master, &*ledger,
+                        [](bool ok, std::string_view what) { EXPECT_TRUE(ok) << what; });
+  ASSERT_TRUE(family.Ready());
+  // Everybody talks before, between and after.
+  const auto talk = [&] {
+    const std::uint64_t until = ledger->requests + 1000;
+    return family.Until([&] {
+      talker.Go();
+      return ledger->requests >= until;
+    });
+  };
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(talk());
+    End end;
+    ASSERT_TRUE(family->RestartAll(kLong, end.Hook()).ok());
+    ASSERT_TRUE(family.Until([&] {
+      talker.Go();
+      return end.there();
+    }));
+    ASSERT_TRUE(end.report->status.ok()) << end.report->status;
+    ASSERT_EQ(end.report->replaced.size(), static_cast<std::size_t>(kWorkers));
+    for (const Replacement& each : end.report->replaced) EXPECT_FALSE(each.killed_at_deadline);
+    family.Meet();
+    ASSERT_TRUE(family.Ready());
+  }
+  ASSERT_TRUE(talk());
+  ledger->stop = 1;
+  const auto differing = [&] {
+    std::string text;
+    for (int from = 0; from < Ledger::kParties; ++from) {
+      for (int to = 0; to < Ledger::kParties; ++to) {
+        if (ledger->accepted[from][to] == ledger->delivered[from][to]) continue;
+        text += std::to_string(from) + " to " + std::to_string(to) + ": " +
+                std::to_string(ledger->accepted[from][to]) + " accepted, " +
+                std::to_string(ledger->delivered[from][to]) + " delivered, " +
+                std::to_string(ledger->back[from][to]) + " back\n";
+      }
+    }
+    return text;
+  };
+  EXPECT_TRUE(family.Until([&] {
+    return differing().empty() && ledger->requests == ledger->responses + ledger->failed_requests;
+  })) << differing()
+      << ledger->requests << " requests, " << ledger->responses << " responses";
+  EXPECT_EQ(ledger->failed_requests, 0u);
+  EXPECT_GT(ledger->requests, 0u);
+  EXPECT_GT(ledger->refused, 0u) << "nobody tried to send to one that was being replaced";
+  for (const WorkerExit& exit : family.exits) EXPECT_EQ(exit.alerts_drained, 0u);
+  EXPECT_EQ(family.exits.size(), 8u);
+  EXPECT_EQ(family->Workers().size(), static_cast<std::size_t>(kWorkers));
+}
+
 }  // namespace
 }  // namespace alertpipe::process
