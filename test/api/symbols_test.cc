@@ -125,6 +125,9 @@ TEST(Symbols, SlotWorkerMaster) {
   EXPECT_TRUE(Linked(&Master::Attach));
   EXPECT_TRUE(Linked(&Master::Spawn));
   EXPECT_TRUE(Linked(&Master::Respawn));
+  EXPECT_TRUE(Linked(&Master::Retire));
+  EXPECT_TRUE(Linked(&Master::Replace));
+  EXPECT_TRUE(Linked(&Master::RestartAll));
   EXPECT_TRUE(Linked(&Master::OnExit));
   EXPECT_TRUE(Linked(&Master::Service));
   EXPECT_TRUE(Linked(&Master::pipe_capacity));

@@ -523,6 +523,33 @@ TEST(Replace, ClosingOrDestroyingTheMasterCancelsIt) {
   }
 }
 
+TEST(Replace, WhatIsToldOfItsEndMayBeginTheNextOneOrDestroyTheMaster) {
+  Family family(FamilyOf(2));
+  const Peer first = family.Spawn([](Member&) {});
+  ASSERT_TRUE(family.Ready());
+  std::vector<RestartReport> ends;
+  ASSERT_TRUE(family
+                  ->Replace(first.slot, kLong,
+                            [&](const RestartReport& report) {
+                              ends.push_back(report);
+                              const absl::Status again =
+                                  family->RestartAll(kLong, [&](const RestartReport& next) {
+                                    ends.push_back(next);
+                                    family.Meet();
+                                    family.master.reset();
+                                  });
+                              EXPECT_TRUE(again.ok()) << again;
+                            })
+                  .ok());
+  ASSERT_TRUE(family.Until([&] { return ends.size() == 2; }));
+  for (const RestartReport& end : ends) {
+    EXPECT_TRUE(end.status.ok()) << end.status;
+    ASSERT_EQ(end.replaced.size(), 1u);
+  }
+  EXPECT_EQ(ends[0].replaced[0].successor, ends[1].replaced[0].old_worker);
+  EXPECT_EQ(family.master, nullptr);
+}
+
 // ---- RestartAll ---------------------------------------------------------------------------------
 
 TEST(RestartAll, WithNobodyThereItEndsAtOnce) {
@@ -607,6 +634,27 @@ TEST(Leaving, ARetiredWorkerEndsByItself) {
     ASSERT_TRUE(family.Until([&] { return !family.Lives(own); }));
     EXPECT_TRUE(family.Lives(heir));
   }
+}
+
+TEST(Leaving, OneThatHasNotAttachedYetGetsWhatWasSentBefore) {
+  struct Seen {
+    Count alerts;
+  };
+  Shared<Seen> seen;
+  Family family(FamilyOf(1));
+  const Peer deaf = family.SpawnDeaf([&](Member& me) {
+    me->Receive("early", [&](Alert&) { ++seen->alerts; });
+    me.Run();
+  });
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(family->Send(To::Slot(1), "early").ok());
+  ASSERT_TRUE(family->Retire(1, Within(kLong)).ok());
+  EXPECT_TRUE(Says(family->Send(To::Slot(1), "late").status(), StatusCode::kUnavailable,
+                   {ToString(deaf), "is ending"}));
+  family.Turns(10);
+  family.Wake(deaf);
+  ASSERT_TRUE(family.Until([&] { return !family.Lives(deaf); }));
+  EXPECT_EQ(seen->alerts, 100u);
+  EXPECT_EQ(family.exits[0].alerts_drained, 0u);
 }
 
 // How a supervisor ends: everybody at once, nobody takes over.
