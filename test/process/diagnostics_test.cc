@@ -396,6 +396,53 @@ TEST(Diagnostics, AClearedNonblockIsToldWhereItMatters) {
   EXPECT_EQ(family->stats().nonblock_restored, 1u);
 }
 
+int g_send_signal_error = 0;
+int g_kill_error = 0;
+
+int FailToSendSignal(int pidfd, int signal, siginfo_t* info, unsigned flags) {
+  (void)pidfd, (void)signal, (void)info, (void)flags;
+  errno = g_send_signal_error;
+  return -1;
+}
+
+int KillOrFail(pid_t pid, int signal) {
+  if (g_kill_error == 0) return ::kill(pid, signal);
+  errno = g_kill_error;
+  return -1;
+}
+
+// By pid where a sandbox does not let us by pidfd; and neither for a worker that has become
+// somebody else: then it lives on.
+TEST(Diagnostics, AKillThatFailsIsTold) {
+  Family family(FamilyOf(1));
+  Told told;
+  family->OnDiagnostic(told.Hook());
+  const Replaced by_pidfd(&os::Calls::pidfd_send_signal, &FailToSendSignal);
+  const Replaced by_pid(&os::Calls::kill, &KillOrFail);
+  g_send_signal_error = EPERM;
+  RetireOptions options;
+  options.deadline = absl::Milliseconds(20);
+  for (const int error : {EPERM, 0}) {
+    g_kill_error = error;
+    const Peer worker = family.Spawn([](Member&) {});
+    ASSERT_TRUE(family.Ready());
+    ASSERT_TRUE(family.Stop(worker));
+    if (error == 0) family.ExpectExit(worker, 0, SIGKILL);
+    ASSERT_TRUE(family->Retire(worker.slot, options).ok());
+    if (error == 0) {
+      ASSERT_TRUE(family.Until([&] { return !family.Lives(worker); }));
+      EXPECT_TRUE(family.exits.back().killed_at_deadline);
+      continue;
+    }
+    ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kKilled); }));
+    EXPECT_EQ(told.kinds[Kind::kKilled].latest.error, EPERM);
+    EXPECT_EQ(told.kinds[Kind::kKilled].latest.peer, worker);
+    EXPECT_TRUE(family.Lives(worker));
+    ASSERT_TRUE(family.KillAndReap(worker));
+    EXPECT_FALSE(family.exits.back().killed_at_deadline);
+  }
+}
+
 TEST(Diagnostics, AStaleAlertIsTold) {
   Told told;
   Shared<Heard> heard;
