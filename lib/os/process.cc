@@ -107,4 +107,25 @@ void ResetSignals(const int* signals, size_t count) noexcept {
   for (size_t i = 0; i < count; ++i) calls().sigaction(signals[i], &action, nullptr);
 }
 
+void MuteSignals(const int* signals, size_t count) noexcept {
+  SignalAction action = {};
+  action.sa_handler = [](int) {};
+  action.sa_flags = SA_RESTART;
+  for (size_t i = 0; i < count; ++i) calls().sigaction(signals[i], &action, nullptr);
+}
+
+sigset_t BlockSignals(const int* signals, size_t count) noexcept {
+  sigset_t block;
+  sigset_t before;
+  sigemptyset(&block);
+  sigemptyset(&before);
+  for (size_t i = 0; i < count; ++i) sigaddset(&block, signals[i]);
+  calls().pthread_sigmask(SIG_BLOCK, &block, &before);
+  return before;
+}
+
+void SetSignalMask(const sigset_t& mask) noexcept {
+  calls().pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+}
+
 }  // namespace alertpipe::os

@@ -78,6 +78,14 @@ void RestoreMask(const ForkResult& fork) noexcept;
 // that cannot be set (SIGKILL, SIGSTOP, out of range) are passed over.
 void ResetSignals(const int* signals, size_t count) noexcept;
 
+// Gives `count` signals a handler that does nothing. Unlike SIG_IGN it is not inherited through
+// exec, and interrupted calls are restarted. Numbers that cannot be set are passed over.
+void MuteSignals(const int* signals, size_t count) noexcept;
+
+// Blocks `count` signals for the calling thread; returns its mask of before, for SetSignalMask().
+sigset_t BlockSignals(const int* signals, size_t count) noexcept;
+void SetSignalMask(const sigset_t& mask) noexcept;
+
 }  // namespace alertpipe::os
 
 #endif  // ALERTPIPE_OS_PROCESS_H_

@@ -291,5 +291,41 @@ TEST(ResetSignals, SetsTheDefaultAndPassesOverTheImpossible) {
             0);
 }
 
+TEST(Process, MutedSignalsDoNothingAndAreNotIgnored) {
+  EXPECT_EQ(RunInChild([] {
+              ::signal(SIGUSR1, [](int) { ::_exit(99); });
+              const int signals[] = {SIGUSR1, SIGTERM, SIGKILL, 1000};
+              MuteSignals(signals, 4);
+              for (const int signal : {SIGUSR1, SIGTERM}) {
+                struct sigaction action;
+                CHILD_EXPECT(::sigaction(signal, nullptr, &action) == 0);
+                CHILD_EXPECT(action.sa_handler != SIG_IGN && action.sa_handler != SIG_DFL);
+                CHILD_EXPECT((action.sa_flags & SA_RESTART) != 0);
+                CHILD_EXPECT(::raise(signal) == 0);
+              }
+              return 0;
+            }),
+            0);
+}
+
+TEST(Process, BlockedSignalsWaitUntilTheMaskIsBack) {
+  EXPECT_EQ(RunInChild([] {
+              static volatile sig_atomic_t handled = 0;
+              ::signal(SIGUSR1, [](int) { handled = 1; });
+              const sigset_t usr2 = Signals(SIGUSR2);
+              CHILD_EXPECT(::sigprocmask(SIG_BLOCK, &usr2, nullptr) == 0);
+              const int signals[] = {SIGUSR1, SIGUSR2};
+              const sigset_t before = BlockSignals(signals, 2);
+              CHILD_EXPECT(IsBlocked(SIGUSR1) && IsBlocked(SIGUSR2));
+              ::raise(SIGUSR1);
+              CHILD_EXPECT(handled == 0);
+              SetSignalMask(before);
+              CHILD_EXPECT(handled == 1);
+              CHILD_EXPECT(!IsBlocked(SIGUSR1) && IsBlocked(SIGUSR2));
+              return 0;
+            }),
+            0);
+}
+
 }  // namespace
 }  // namespace alertpipe::os
