@@ -18,6 +18,7 @@
 #include <alertpipe/result.h>        // IWYU pragma: export
 #include <alertpipe/slot.h>          // IWYU pragma: export
 #include <alertpipe/stats.h>         // IWYU pragma: export
+#include <alertpipe/supervisor.h>    // IWYU pragma: export
 #include <alertpipe/version.h>       // IWYU pragma: export
 #include <alertpipe/worker.h>        // IWYU pragma: export
 

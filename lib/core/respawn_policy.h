@@ -44,6 +44,7 @@ class RespawnPolicy {
   Decision Died(int failures, std::uint64_t lived_ms, std::uint64_t now_ms);
   Decision ForkFailed(int failures) const;
 
+  const RespawnLimits& limits() const { return limits_; }
   // Young deaths within the window, as of the last one.
   std::size_t young_deaths() const { return young_deaths_.size(); }
 

@@ -148,6 +148,10 @@ class Timer : public Handle<uv_timer_t> {
                : uv_timer_start(
                      raw(), [](uv_timer_t* timer) { Dispatch(timer); }, milliseconds, repeat);
   }
+  // Touches nothing but memory, so a process that was forked from the owner's may do it, too.
+  void Stop() {
+    if (valid()) uv_timer_stop(raw());
+  }
 };
 
 class Signal : public Handle<uv_signal_t> {

@@ -134,6 +134,21 @@ TEST(Symbols, SlotWorkerMaster) {
   EXPECT_TRUE(Linked(&Master::StatsOf));
 }
 
+TEST(Symbols, Supervisor) {
+  EXPECT_TRUE(Linked(&Supervisor::Create));
+  EXPECT_TRUE(Linked(&Supervisor::Start));
+  EXPECT_TRUE(Linked(&Supervisor::RestartAll));
+  EXPECT_TRUE(Linked(static_cast<Result (Supervisor::*)()>(&Supervisor::Stop)));
+  EXPECT_TRUE(Linked(static_cast<Result (Supervisor::*)(absl::Duration)>(&Supervisor::Stop)));
+  EXPECT_TRUE(Linked(&Supervisor::master));
+  EXPECT_TRUE(Linked(&Supervisor::loop));
+  EXPECT_TRUE(Linked(&Supervisor::stopped));
+  EXPECT_TRUE(Linked(&Supervisor::result));
+  EXPECT_TRUE(Linked(&RunSupervised));
+  EXPECT_TRUE(Linked(static_cast<std::string_view (*)(SupervisorResult)>(&ToString)));
+  EXPECT_TRUE(Linked(static_cast<std::string (*)(const SupervisorEvent&)>(&ToString)));
+}
+
 static_assert(std::is_nothrow_move_constructible_v<Buffer> &&
               !std::is_copy_constructible_v<Buffer>);
 static_assert(std::is_nothrow_move_constructible_v<Slot> && !std::is_copy_constructible_v<Slot>);
@@ -142,6 +157,8 @@ static_assert(!std::is_copy_constructible_v<Response> && !std::is_move_construct
 static_assert(std::is_nothrow_move_constructible_v<ResponseToken> &&
               !std::is_copy_constructible_v<ResponseToken>);
 static_assert(!std::is_copy_constructible_v<Worker> && !std::is_move_constructible_v<Worker>);
+static_assert(!std::is_copy_constructible_v<Supervisor> &&
+              !std::is_move_constructible_v<Supervisor>);
 static_assert(!std::is_copy_constructible_v<Master> && !std::is_move_constructible_v<Master>);
 static_assert(std::is_copy_constructible_v<ReplyToken> && std::is_copy_constructible_v<SendResult>);
 static_assert(std::is_convertible_v<SendResult, absl::Status> &&
