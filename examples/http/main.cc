@@ -9,6 +9,7 @@
 //   curl http://127.0.0.1:8080/send/PID/good%20morning   # says hello to PID, waits for its reply
 //   curl http://127.0.0.1:8080/broadcast/good%20night    # tells all; their lines are on stdout
 //   kill -9 PID                                          # it is replaced; the others go on
+//   kill -HUP MASTER                                     # new workers for old, nobody waits
 //   kill MASTER                                          # or Ctrl-C: answers what it has, and ends
 //
 // Files: supervisor (the master), serve (a worker), routes (web requests to alerts and back);
@@ -65,7 +66,7 @@ bool ParseOptions(int argc, char** argv, http_example::Options* options) {
         ok = Set(&options->port, 0, 65535);
         break;
       case 'w':
-        ok = Set(&family.workers_max, 1, 256);
+        ok = Set(&options->workers, 1, 256);
         break;
       case 'r':
         ok = Set<std::uint64_t>(&options->reply_ms, 1, kDayMs);
@@ -91,10 +92,9 @@ bool ParseOptions(int argc, char** argv, http_example::Options* options) {
 
 int main(int argc, char** argv) {
   http_example::Options options;
-  options.family.workers_max = 4;
   if (!ParseOptions(argc, argv, &options)) return Usage();
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   // libuv writes to a client's socket as if it were a file: a client that has gone would end us.
   signal(SIGPIPE, SIG_IGN);
-  return http_example::Supervisor(options).Run();
+  return http_example::Supervise(options);
 }

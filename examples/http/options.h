@@ -12,6 +12,7 @@ namespace http_example {
 
 struct Options {
   int port = 0;  // 0: any free one
+  int workers = 4;
   alertpipe::MasterOptions family;
   std::uint64_t reply_ms = 5000;  // how long /send waits for the reply
   std::uint64_t idle_ms = 10000;  // how long a client may do nothing, or take for one request

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve.h"
 
-#include <signal.h>
 #include <uv.h>
 
-#include <array>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -15,8 +13,6 @@
 namespace http_example {
 namespace {
 
-constexpr std::array<int, 2> kEndSignals = {SIGINT, SIGTERM};
-
 // What a worker consists of. Lives for as long as its loop runs.
 class Life {
  public:
@@ -26,34 +22,18 @@ class Life {
         server_(loop, options.idle_ms, [this](const Request& request, const Respond& respond) {
           routes_.Answer(request, respond);
         }) {
-    worker_->Receive(kQuit, [this](alertpipe::Alert&) { Stop(); });
-    worker_->OnMasterGone([this] { Stop(); });
-    // Ctrl-C reaches all processes of the terminal at once: no reason to drop what is being served.
-    for (std::size_t i = 0; i < kEndSignals.size(); ++i) {
-      uv_signal_init(loop, &signals_[i]);
-      signals_[i].data = this;
-      uv_signal_start(
-          &signals_[i], [](uv_signal_t* signal, int) { static_cast<Life*>(signal->data)->Stop(); },
-          kEndSignals[i]);
-    }
+    // What is being served is served to the end. It may still send and wait for replies.
+    worker_->OnDraining(
+        [this](const alertpipe::Peer&) { server_.Stop([this] { worker_->Drain(); }); });
+    worker_->OnMasterGone([this] { server_.Stop([this] { worker_->Close(absl::Seconds(1)); }); });
   }
 
   int Listen(int socket) { return server_.Listen(socket); }
 
  private:
-  void Stop() {
-    server_.Stop([this] {
-      for (uv_signal_t& signal : signals_) {
-        uv_close(reinterpret_cast<uv_handle_t*>(&signal), nullptr);
-      }
-      worker_->Close(absl::Seconds(1));
-    });
-  }
-
   alertpipe::Worker* const worker_;
   Routes routes_;
   Server server_;
-  std::array<uv_signal_t, kEndSignals.size()> signals_{};
 };
 
 }  // namespace

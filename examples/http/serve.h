@@ -8,11 +8,8 @@
 
 namespace http_example {
 
-// The alert by which the master asks all workers to end.
-inline constexpr char kQuit[] = "quit";
-
 // A worker's main function: serves on the listening socket until the master asks it to end or has
-// died, or a signal asks. 0 if it ended as it should.
+// died. 0 if it ended as it should.
 int Serve(alertpipe::Slot slot, int listening_socket, const Options& options);
 
 }  // namespace http_example
