@@ -53,7 +53,7 @@ class Director {
 
   bool ShowAll() {
     return StartWorkers() && ShowSend() && ShowBroadcast() && ShowRefusals() && ShowDeath() &&
-           ShowStream() && ShowPingAll();
+           ShowStream() && ShowPingAll() && ShowRestart();
   }
 
   bool Stop();
@@ -89,6 +89,8 @@ class Director {
   bool ShowDeath();
   bool ShowStream();
   bool ShowPingAll();
+  bool ShowRestart();
+  void Ask();
 
   void Title(const std::string& title) {
     facts_.clear();
@@ -163,13 +165,12 @@ class Director {
   std::string waiting_for_;
   std::uint64_t drained_ = 0;
   int step_ = 0;
-  bool stopping_ = false;
   bool failed_ = false;
 };
 
 void Director::OnExit(const alertpipe::WorkerExit& exit) {
   workers_.erase(exit.worker.slot);
-  if (stopping_) {
+  if (exit.retired) {
     if (exit.exit_code != 0 || exit.signal != 0) Fail(Name(exit.worker) + " ended with an error");
     return;
   }
@@ -240,12 +241,46 @@ bool Director::ShowPingAll() {
   return Check(pongs > 0 && facts_["pings received"] == pongs, "one pong for each ping");
 }
 
+// Asks any worker, and again when there is an answer.
+void Director::Ask() {
+  const SendResult asked = master_->Request(To::AnyWorker(), "are you there?", "", absl::Seconds(5),
+                                            [this](alertpipe::Response& answer) {
+                                              if (!answer.ok()) Fail(answer.status().ToString());
+                                              ++facts_["answered"];
+                                              if (facts_.count("restarted") == 0) Ask();
+                                            });
+  if (asked.ok()) {
+    ++facts_["asked"];
+  } else {
+    Fail(asked.status().ToString());
+  }
+}
+
+bool Director::ShowRestart() {
+  Title("All workers are replaced, one after the other, while they are asked for things");
+  const absl::Status begun =
+      master_->RestartAll(absl::Seconds(5), [this](const alertpipe::RestartReport& report) {
+        if (!report.status.ok()) Fail(report.status.ToString());
+        for (const alertpipe::Replacement& replaced : report.replaced) {
+          workers_[replaced.successor.slot] = replaced.successor;
+          Line(replaced.successor, "takes the place of " + Name(replaced.old_worker));
+        }
+        facts_["restarted"] = report.replaced.size();
+      });
+  if (!begun.ok()) return Fail(begun.ToString());
+  for (int i = 0; i < kWorkers; ++i) Ask();
+  if (!WaitForReport("restarted") || !WaitFor("answered", facts_["asked"])) return false;
+  Say("has asked " + WithCommas(facts_["asked"]) + " times meanwhile, and was always answered");
+  return Check(facts_["restarted"] == kWorkers, "all workers are new");
+}
+
 // Always ends the workers, also after a failure: by asking, and then by force.
 bool Director::Stop() {
-  stopping_ = true;
   if (!failed_) {
     Title("All workers are asked to end");
-    master_->Broadcast("quit");
+    for (const Peer& worker : master_->Workers()) {
+      if (const absl::Status told = master_->Retire(worker.slot); !told.ok()) Fail(told.ToString());
+    }
     RunUntil("the end of all workers", [this] { return workers_.empty(); });
   }
   for (const auto& [slot, worker] : workers_) kill(worker.pid, SIGKILL);
@@ -267,7 +302,7 @@ int main() {
   uv_loop_t loop;  // before the master, which it has to outlive
   uv_loop_init(&loop);
   alertpipe::MasterOptions options;
-  options.workers_max = kWorkers;
+  options.workers_max = kWorkers + 1;  // one to replace another in
   auto master = Master::Create(options);
   const absl::Status attached = master.ok() ? (*master)->Attach(&loop) : master.status();
   if (!attached.ok()) {

@@ -60,6 +60,7 @@ class Talker : public Actor {
   explicit Talker(Worker* worker) : Actor(worker) {
     worker_->Receive("hello", [this](Alert& alert) { OnHello(alert); });
     worker_->Receive("reply", [this](Alert& alert) { OnReply(alert); });
+    worker_->Receive("are you there?", [](Alert& alert) { alert.Respond("yes"); });
     worker_->Receive("do: send", [this](Alert& alert) { DoSend(alert); });
     worker_->Receive("do: broadcast", [this](Alert&) { DoBroadcast(); });
     worker_->Receive("do: break rules", [this](Alert&) { DoBreakRules(); });
@@ -268,12 +269,14 @@ int Serve(alertpipe::Slot slot) {
   Talker talker(worker->get());
   Pinger pinger(worker->get());
   Streamer streamer(worker->get(), &loop);
-  const auto end = [&] {
+  (*worker)->OnDraining([&](const Peer&) {
+    streamer.Close();
+    (*worker)->Drain();
+  });
+  (*worker)->OnMasterGone([&] {
     streamer.Close();
     (*worker)->Close(absl::Seconds(1));
-  };
-  (*worker)->Receive("quit", [&](Alert&) { end(); });
-  (*worker)->OnMasterGone(end);
+  });
   uv_run(&loop, UV_RUN_DEFAULT);
   return uv_loop_close(&loop) == 0 ? 0 : 1;
 }

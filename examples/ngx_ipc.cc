@@ -53,7 +53,6 @@ void Listen(alertpipe::Worker* worker) {
   });
   worker->Receive("broadcast",
                   [worker](alertpipe::Alert& alert) { worker->Broadcast("hello", alert.data()); });
-  worker->Receive("quit", [worker](alertpipe::Alert&) { worker->Close(absl::Seconds(1)); });
   worker->OnMasterGone([worker] { worker->Close(absl::ZeroDuration()); });
 }
 
@@ -124,7 +123,8 @@ class Check {
 
   bool Stop() {
     std::printf("-- the master asks all workers to end\n");
-    master_->Broadcast("quit");
+    for (const alertpipe::Peer& worker : master_->Workers())
+      master_->Retire(worker.slot).IgnoreError();
     if (!RunUntil([this] { return live_ == 0; })) return false;
     master_->Close(absl::ZeroDuration());
     uv_close(reinterpret_cast<uv_handle_t*>(&timer_), nullptr);
