@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How an old worker leaves in a rolling restart (docs/design.md): the word `draining`, the master's
-// notice, round 1 (a barrier), its own requests, round 2 (a barrier that closes each direction), the
-// exit. Claims:
-//   1. One that exits by itself has handled all that anybody accepted for it: the living, itself, and
-//      the dead as far as they had written it; and all that it accepted itself has been written.
+// notice, round 1 (a barrier), its own requests, round 2 (a barrier that closes each direction),
+// the exit. Claims:
+//   1. One that exits by itself has handled all that anybody accepted for it: the living, itself,
+//      and the dead as far as they had written it; and all that it accepted itself has been
+//      written.
 //   2. What was sent to it by one who had not seen the word yet finds a worker that may still send.
 //   3. No request ends by the exit: those to it are responded to, those of its own have ended.
-//   4. If everybody runs, it ends: also two at a time, also if others die at any step or a fork fails.
-//      If somebody is stopped for good, the master's deadline ends it, and nobody else is stuck.
+//   4. If everybody runs, it ends: also two at a time, also if others die at any step or a fork
+//      fails. If somebody is stopped for good, the master's deadline ends it, and nobody else is
+//      stuck.
 //
-// One process of the model is one process of the family; one step is what it does between two system
-// calls. Workers 0 to DRAINS - 1 are to leave. The last one is there from the beginning, or, with
-// LATE, is started at any time in the course of it. An attached master is to the protocol a worker
-// that does not die. The state space has no cycle (checked), so it ends if it comes to rest only where
-// CheckRest holds.
+// One process of the model is one process of the family; one step is what it does between two
+// system calls. Workers 0 to DRAINS - 1 are to leave. The last one is there from the beginning, or,
+// with LATE, is started at any time in the course of it. An attached master is to the protocol a
+// worker that does not die. The small state spaces have no cycle (checked), so it ends if it
+// comes to rest only where CheckRest holds.
 //
-// Abstracted away: payload and parts (respawn.pml), merging of notices (notice.pml), generations: here
-// each slot lives once. Deadlines of requests: who never responds meets the master's deadline. Rejects
-// and joins. A list of the living is made at one instant. Queued packets leave in the order in which
-// they were accepted, acknowledgements among them; the library's may leave later than that.
-// Bounds: the budgets below, pipes of CAPACITY packets, N workers.
+// Abstracted away: payload and parts (respawn.pml), merging of notices (notice.pml), generations:
+// here each slot lives once. Deadlines of requests: who never responds meets the master's deadline.
+// Rejects and joins. A look at the roster and the write that follows are one step (they are two in
+// respawn.pml), and a list of the living is made at one instant. Queued packets leave in the order
+// in which they were accepted, acknowledgements among them; the library's may leave later than
+// that. Bounds: the budgets below, pipes of CAPACITY packets, N workers.
 //
 // Names in capitals that are not defined here are the variants that must fail (models.py).
 
@@ -33,9 +36,9 @@
 #ifndef CAPACITY
 #define CAPACITY 2
 #endif
-// What everybody together may do: sends by slot, pid, any or broadcast to those that leave; sends to
-// their Peer; sends of theirs to the last worker; requests to a Peer; barriers of the last worker's
-// application; deaths and failed forks.
+// What everybody together may do: sends by slot, pid, any or broadcast to those that leave; sends
+// to their Peer; sends of theirs to the last worker; requests to a Peer; barriers of the last
+// worker's application; deaths and failed forks.
 #ifndef NEWS
 #define NEWS 1
 #endif
@@ -282,11 +285,22 @@ end:
   // A send reads the roster's word, then accepts; it does nothing else between the two.
   :: atomic { Runs(me) && news > 0 && !closing[me] -> news--; select(to : 0 .. DRAINS - 1);
       may = TakesAlerts(word[to]) && MaySend(me, to) };
-    end_new: d_step { !stopped[me] -> if :: alive[me] && may -> Accept(me, to, kNew) :: else fi; to = 0; may = false }
+    end_new: d_step { !stopped[me] ->
+      if
+      :: alive[me] && may -> Accept(me, to, kNew)
+      :: else
+      fi;
+      to = 0; may = false }
   :: atomic { Runs(me) && replies > 0 && !closing[me] -> replies--; select(to : 0 .. DRAINS - 1);
       may = MayReply(me, to) };
-    end_reply: d_step { !stopped[me] -> if :: alive[me] && may -> Accept(me, to, kReply) :: else fi; to = 0; may = false }
-  :: d_step { Runs(me) && lasts > 0 && me < DRAINS && TakesAlerts(word[LAST]) && MaySend(me, LAST) ->
+    end_reply: d_step { !stopped[me] ->
+      if
+      :: alive[me] && may -> Accept(me, to, kReply)
+      :: else
+      fi;
+      to = 0; may = false }
+  :: d_step { Runs(me) && me < DRAINS && lasts > 0 &&
+      TakesAlerts(word[LAST]) && MaySend(me, LAST) ->
       lasts--; Accept(me, LAST, kNew) }
   :: atomic { Runs(me) && requests > 0 && !closing[me] -> requests--; select(to : 0 .. N - 1);
       if
@@ -330,7 +344,8 @@ end:
 #endif
 #endif
     }
-  :: d_step { Runs(me) && phase[me] == kRound2 && waits_for[me] == 0 && NoTokens(me) && AllWritten(me) ->
+  :: d_step { Runs(me) && phase[me] == kRound2 && waits_for[me] == 0 &&
+      NoTokens(me) && AllWritten(me) ->
       Go(me); list = 0 }
   :: !alive[me] -> break
   od

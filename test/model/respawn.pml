@@ -7,16 +7,17 @@
 //   3. Between two that both live at rest, accepted = delivered + given back, each once.
 //   4. A successor finds at most one stale packet of each sender in its pipe.
 //   5. It comes to rest, the slot up, whoever was killed at whatever step, also after failed forks;
-//      the state space has no cycle (checked).
+//      a small state space has no cycle (checked).
 //
-// Senders read the roster's word and accept in separate steps, and read it again and write in separate
-// steps; a killed sender has a successor at once, with the next source generation. The reader empties
-// the pipe with one read (the kernel's short read), then handles packet after packet, and may be
-// killed before each.
+// Senders read the roster's word and accept in separate steps, and read it again and write in
+// separate steps; a killed sender has a successor at once, with the next source generation. The
+// reader empties the pipe with one read (the kernel's short read), then handles packet after
+// packet, and may be killed before each.
 //
 // Abstracted away: payload, pids (so reaping is no step), how senders are replaced, memory order (a
-// word is one atomic variable), death notices (notice.pml), draining (drain.pml). Bounds: the budgets
-// below; a pipe of CAPACITY packets; alerts of one part or two, one alert a sender at a time.
+// word is one atomic variable), death notices (notice.pml), draining (drain.pml). Bounds: the
+// budgets below; a pipe of CAPACITY packets; alerts of one part or two, one alert a sender at a
+// time.
 //
 // Names in capitals that are not defined here are the variants that must fail (models.py).
 
