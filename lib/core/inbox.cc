@@ -82,7 +82,13 @@ void Inbox::DropParts(Stream* stream) {
   stream->collecting = Collecting::kNothing;
 }
 
-// The sender has died. What is being discarded has been counted as rejected.
+// Its end will not come, or is no end of it. What is being discarded has been counted as rejected.
+void Inbox::LoseParts(Stream* stream) {
+  if (stream->collecting == Collecting::kParts) meter_->page().lost_alerts.Add();
+  DropParts(stream);
+}
+
+// The sender has died.
 void Inbox::DropPartial(Stream* stream) {
   if (stream->collecting == Collecting::kParts) meter_->page().partials_dropped.Add();
   DropParts(stream);
@@ -105,8 +111,8 @@ void Inbox::Next(Arrival* arrival) {
           in_packet_ = false;
           continue;
         case RecordReader::Step::kMalformed:
-          if (DamagedRecord(arrival)) return;
-          continue;
+          ReportRecord(records_.rest_bytes(), arrival);
+          return;
         case RecordReader::Step::kRecord:
           if (TakeRecord(record, arrival)) return;
           continue;
@@ -210,19 +216,23 @@ void Inbox::Follow(const PacketHeader& header, Stream* stream) {
   } else {
     meter_->page().damaged_packets.Add();
   }
-  if (stream->collecting != Collecting::kNothing) {
-    DropParts(stream);
-    meter_->page().lost_alerts.Add();
-  }
+  LoseParts(stream);
   stream->expected = header.sequence;
 }
 
-bool Inbox::DamagedRecord(Arrival* arrival) {
+// The rest of the packet goes.
+void Inbox::ReportRecord(std::size_t bytes, Arrival* arrival) {
   meter_->page().damaged_records.Add();
   in_packet_ = false;
   arrival->kind = Arrival::Kind::kDamage;
-  arrival->damage = {Damage::Kind::kRecord, kRecordBytes + records_.rest_bytes(),
-                     header_.source_slot};
+  arrival->damage = {Damage::Kind::kRecord, bytes, header_.source_slot};
+}
+
+// The same for one that has been read. Always true.
+bool Inbox::DamagedRecord(const Record& record, Arrival* arrival) {
+  const std::size_t bytes =
+      RecordSize(record.kind, record.flags, record.name.size(), record.data.size());
+  ReportRecord(bytes + records_.rest_bytes(), arrival);
   return true;
 }
 
@@ -240,16 +250,14 @@ bool Inbox::TakeRecord(const Record& record, Arrival* arrival) {
 }
 
 bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
-  if (record.name.size() > kNameBytesMax) return DamagedRecord(arrival);
-  const bool has_request_id = (record.flags & kHasRequestId) != 0;
-  if (has_request_id ? record.request_id == 0 : (record.flags & kIsResponse) != 0)
-    return DamagedRecord(arrival);
+  // A response says to what.
+  if ((record.flags & (kHasRequestId | kIsResponse)) == kIsResponse)
+    return DamagedRecord(record, arrival);
   if (stream->collecting != Collecting::kNothing) {
     // No sender starts an alert before it has ended the last. Either this packet is forged, or the
     // end was lost with the framing.
-    if (!stream->suspect) return DamagedRecord(arrival);
-    DropParts(stream);
-    meter_->page().lost_alerts.Add();
+    if (!stream->suspect) return DamagedRecord(record, arrival);
+    LoseParts(stream);
   }
   stream->suspect = false;
   if (record.kind == RecordKind::kWhole) {
@@ -265,7 +273,7 @@ bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
   }
   if (record.total_bytes <= record.data.size() ||
       record.total_bytes > roster_.settings().alert_bytes_max) {
-    return DamagedRecord(arrival);
+    return DamagedRecord(record, arrival);
   }
   ++stream->expected;
   stream->collecting = Collecting::kParts;
@@ -283,10 +291,10 @@ bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
 
 bool Inbox::TakePart(const Record& record, Stream* stream, Arrival* arrival) {
   const bool last = record.kind == RecordKind::kLast;
-  if (!record.name.empty()) return DamagedRecord(arrival);  // the first part has named it
+  if (!record.name.empty()) return DamagedRecord(record, arrival);  // the first part has named it
   if (stream->collecting == Collecting::kNothing) {
     // The rest of an alert whose beginning went with lost framing is no new damage.
-    return stream->suspect ? false : DamagedRecord(arrival);
+    return stream->suspect ? false : DamagedRecord(record, arrival);
   }
   if (stream->collecting == Collecting::kDiscarding) {
     if (last) stream->collecting = Collecting::kNothing;
@@ -294,9 +302,8 @@ bool Inbox::TakePart(const Record& record, Stream* stream, Arrival* arrival) {
   }
   const std::size_t size = stream->parts.size() + record.data.size();
   if (last ? size != stream->total : size >= stream->total) {
-    DropParts(stream);
-    meter_->page().lost_alerts.Add();
-    return DamagedRecord(arrival);
+    LoseParts(stream);
+    return DamagedRecord(record, arrival);
   }
   if (Collect(record, stream, arrival)) return true;
   if (!last) return false;

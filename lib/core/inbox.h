@@ -117,8 +117,10 @@ class Inbox {
   bool TakeStart(const Record& record, Stream* stream, Arrival* arrival);
   bool TakePart(const Record& record, Stream* stream, Arrival* arrival);
   bool Collect(const Record& record, Stream* stream, Arrival* arrival);
-  bool DamagedRecord(Arrival* arrival);
+  void ReportRecord(std::size_t bytes, Arrival* arrival);
+  bool DamagedRecord(const Record& record, Arrival* arrival);
   void DropParts(Stream* stream);
+  void LoseParts(Stream* stream);
   void DropPartial(Stream* stream);
   void FinishArrival();
   Stream& CurrentStream() { return streams_[header_.source_slot]; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/packet.h"
 
+#include <alertpipe/limits.h>
+
 #include <cstring>
 
 #include "core/bytes.h"
@@ -116,12 +118,15 @@ RecordReader::Step RecordReader::Next(Record* record) {
   record->flags = flags;
   const std::size_t name_bytes = Load<std::uint8_t>(from + 1);
   const std::size_t data_bytes = Load<std::uint16_t>(from + 2);
-  if (RecordSize(record->kind, flags, name_bytes, data_bytes) > rest_.size())
+  if (name_bytes > kNameBytesMax ||
+      RecordSize(record->kind, flags, name_bytes, data_bytes) > rest_.size()) {
     return Step::kMalformed;
+  }
   from += kRecordBytes;
   record->request_id = 0;
   if ((flags & kHasRequestId) != 0) {
     record->request_id = Load<std::uint64_t>(from);
+    if (record->request_id == 0) return Step::kMalformed;
     from += kRequestIdBytes;
   }
   record->total_bytes = 0;

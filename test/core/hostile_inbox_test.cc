@@ -301,6 +301,36 @@ TEST(Records, WrongOnesCostTheirOwnPacketOnly) {
   }
 }
 
+// From the wrong record to the end of its packet, wherever it is found to be wrong.
+TEST(Records, DamageNamesTheBytesThatAreDiscarded) {
+  const std::string good = From(2).Whole("good", "data").Bytes();
+  const std::string wrong[] = {
+      From(2).Raw(std::string_view("\x05\0\0\0", 4)).Whole("after", "").Bytes(),
+      From(2).Last("orphan").Whole("after", "").Bytes(),
+      From(2).First("n", 3, "abc").Whole("after", "").Bytes(),
+  };
+  for (const std::string& packet : wrong) {
+    const std::string records = packet.substr(kHeaderBytes);
+    InboxBench bench;
+    bench.Feed(From(2).Raw(good.substr(kHeaderBytes)).Raw(records).Bytes());
+    const std::vector<Seen> seen = bench.Take();
+    ASSERT_EQ(seen.size(), 2u);
+    EXPECT_EQ(seen[0].name, "good");
+    EXPECT_EQ(seen[1].damage.bytes_discarded, records.size()) << &packet - wrong;
+  }
+}
+
+// It has been counted as rejected, and its sender knows.
+TEST(Records, ARejectedAlertWhoseEndIsLostIsNotLost) {
+  FamilySettings settings = InboxBench::Settings();
+  settings.reassembly_bytes_max = 5;
+  InboxBench bench(settings);
+  bench.Feed(From(2).First("n", 100, "too much").Bytes() + From(2, 3).Whole("after", "").Bytes());
+  EXPECT_EQ(bench.Take().size(), 2u);
+  EXPECT_EQ(bench.stats().alerts_rejected, 1u);
+  EXPECT_EQ(bench.stats().lost_alerts, 1u) << "one is missing in the sequence";
+}
+
 // Defect 6 of the predecessor, from the other side: an orphan of one sender, good alerts of all the
 // others.
 TEST(Records, OrphanPartsOfADeadSender) {
