@@ -120,8 +120,10 @@ void Endpoint::ForgetReturns(Box* box) {
   box->acknowledgements.clear();
 }
 
-// Whether one more of what is sent back to `peer` can be kept beside `queued` of its kind.
+// Whether one more of what is sent back to `peer` can be kept beside `queued` of its kind. A
+// predecessor can still be heard when something is kept for its successor: it gets nothing.
 bool Endpoint::PrepareReturns(Box* box, const Peer& peer, std::size_t queued, std::size_t limit) {
+  if (peer.generation < box->returns_generation) return false;
   if (box->returns_generation != peer.generation) {
     ForgetReturns(box);
     box->returns_generation = peer.generation;

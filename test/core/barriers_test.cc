@@ -61,6 +61,24 @@ TEST(Barriers, OfTheFamilyAskTheMasterAndOneself) {
   EXPECT_EQ(Ends(family.get(), 0), (EndsOf{{2, absl::StatusCode::kOk}}));
 }
 
+// What its predecessor has left behind is rejected before the barrier leaves.
+TEST(Barriers, OfASuccessorOutliveWhatItsPredecessorIsRefused) {
+  FamilySettings settings = GenerousSettings(3);
+  settings.reassembly_bytes_max = 1000;
+  const auto family = SimulatedFamily::WithWorkers(settings);
+  ASSERT_TRUE(family->Send(2, To::Slot(1), "large", MakeData(5000)).ok());
+  family->EndTurn(2);
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  family->ReadAll(1);
+  EXPECT_EQ(family->stats(1).alerts_rejected, 1u);
+  family->Settle();
+  EXPECT_EQ(Ends(family.get(), 1), kFirstOk);
+  EXPECT_EQ(family->stats(1).rejects_dropped, 0u);
+}
+
 TEST(Barriers, DoNotOvertakeWhatIsQueued) {
   const auto family = Workers(2, 4096);
   const std::string large = MakeData(40000);
