@@ -53,11 +53,17 @@ std::uint64_t NaiveReceiver::held() const {
   return held;
 }
 
-std::vector<std::uint64_t> NaiveReceiver::Returns(int slot) {
+NaiveReceiver::ReturnsTo NaiveReceiver::Returns(int slot) {
   const NaiveSlot& word = roster_[static_cast<std::size_t>(slot)];
   const ReturnsTo& returns = returns_[slot];
-  if (!word.lives || word.generation != returns.generation) return {};
-  return returns.ids;
+  return word.lives() && word.generation == returns.generation ? returns : ReturnsTo();
+}
+
+NaiveReceiver::ReturnsTo* NaiveReceiver::ReturnsFor(int slot, std::uint32_t generation) {
+  ReturnsTo& returns = returns_[slot];
+  if (generation < returns.generation) return nullptr;
+  if (generation > returns.generation) returns = {generation, {}, {}, {}};
+  return &returns;
 }
 
 // ---- Framing
@@ -254,12 +260,12 @@ void NaiveReceiver::Keep(Stream* stream, const NaiveRecord& record) {
   reject.data.clear();
   // The response is lost here.
   if (reject.response) End(reject.request_id, reject.slot, reject.generation);
-  ReturnsTo& returns = returns_[reject.slot];
-  if (returns.generation != reject.generation) returns = {reject.generation, {}};
-  if (returns.ids.size() < kReturnsMax) {
-    returns.ids.push_back(reject.alert_id);
-  } else {
-    ++counters_["rejects_dropped"];
+  if (ReturnsTo* returns = ReturnsFor(reject.slot, reject.generation)) {
+    if (returns->rejects.size() < kReturnsMax) {
+      returns->rejects.push_back(reject.alert_id);
+    } else {
+      ++counters_["rejects_dropped"];
+    }
   }
   arrivals_.push_back(std::move(reject));
 }
@@ -299,6 +305,9 @@ bool NaiveReceiver::ControlIsGood(const NaiveHeader& header, const NaiveRecord& 
   if (record.kind == 16) return Rejected(header, record);
   if (record.kind == 17) return header.source_slot == 0 && Joined(record.data);
   if (record.kind == 18) return header.source_slot == 0 && Died(record.data);
+  if (record.kind == 19) return Draining(header, record.data);
+  if (record.kind == 20) return AskedBy(header, record.data);
+  if (record.kind == 21) return Acknowledged(header, record.data);
   if (record.kind == 22) return Unhandled(header, record.data);
   return false;
 }
@@ -309,8 +318,7 @@ bool NaiveReceiver::Died(std::string_view body) {
   const auto generation = static_cast<std::uint32_t>(NumberAt(body, 2, 4));
   if (slot == 0 || slot >= roster_.size()) return false;
   const NaiveSlot& word = roster_[slot];
-  const bool dead = generation < word.generation || (generation == word.generation && !word.lives);
-  if (!dead) return false;
+  if (!word.IsDead(generation)) return false;
   Stream& stream = streams_[static_cast<int>(slot)];
   if (stream.generation <= generation && !Is(kKeepsPartsOfTheDead)) {
     if (stream.state == State::kParts) ++counters_["partials_dropped"];
@@ -326,6 +334,13 @@ bool NaiveReceiver::Died(std::string_view body) {
     requests_.erase(id);
     ended_.push_back(id);
   }
+  for (Barrier& barrier : open_barriers_) {
+    const auto at = barrier.waiting.find(static_cast<int>(slot));
+    if (at == barrier.waiting.end() || at->second > generation) continue;
+    barrier.waiting.erase(at);
+    barrier.died.push_back(static_cast<int>(slot));
+  }
+  SettleBarriers();
   return true;
 }
 
@@ -335,8 +350,7 @@ bool NaiveReceiver::Joined(std::string_view body) {
   const std::uint64_t generation = NumberAt(body, 2, 4);
   if (slot == 0 || slot >= roster_.size()) return false;
   const NaiveSlot& word = roster_[slot];
-  const bool dead = generation < word.generation || (generation == word.generation && !word.lives);
-  if (dead) return true;
+  if (word.IsDead(generation)) return true;
   return generation == word.generation && NumberAt(body, 6, 4) == word.pid;
 }
 
@@ -365,6 +379,75 @@ bool NaiveReceiver::Unhandled(const NaiveHeader& header, std::string_view body) 
   if (body.empty() || body.size() % 8 != 0) return false;
   for (std::size_t at = 0; at < body.size(); at += 8)
     End(NumberAt(body, at, 8), header.source_slot, header.source_generation);
+  return true;
+}
+
+// ---- Barriers
+
+void NaiveReceiver::AskedBarrier(std::uint64_t id, bool left) {
+  Barrier barrier;
+  barrier.id = last_barrier_ = id;
+  for (const auto& [slot, sender] : sent_) {
+    barrier.waiting[slot] = sender.generation;
+    ReturnsTo* returns = ReturnsFor(slot, sender.generation);
+    if (!left) returns->barriers.push_back(id);
+  }
+  open_barriers_.push_back(barrier);
+}
+
+void NaiveReceiver::SettleBarriers() {
+  std::vector<Barrier> open;
+  for (Barrier& barrier : open_barriers_) {
+    if (barrier.waiting.empty()) {
+      barriers_.push_back({barrier.id, barrier.died});
+    } else {
+      open.push_back(barrier);
+    }
+  }
+  open_barriers_ = open;
+}
+
+// What had been accepted for the asker has left, so it is acknowledged at once.
+bool NaiveReceiver::AskedBy(const NaiveHeader& header, std::string_view body) {
+  if (body.size() != 8 || NumberAt(body, 0, 8) == 0) return false;
+  const NaiveSlot& word = roster_[static_cast<std::size_t>(header.source_slot)];
+  if (word.generation != header.source_generation || !word.lives()) return true;
+  Sender& sender = sent_[header.source_slot];
+  if (sender.generation != word.generation) sender = {word.generation, 0, 0};
+  ReturnsTo* returns = ReturnsFor(header.source_slot, header.source_generation);
+  if (returns == nullptr) return true;
+  // More than anybody can have open are merged.
+  if (returns->acknowledgements.size() == 64) returns->acknowledgements.pop_back();
+  returns->acknowledgements.push_back(NumberAt(body, 0, 8));
+  return true;
+}
+
+bool NaiveReceiver::Acknowledged(const NaiveHeader& header, std::string_view body) {
+  if (body.size() != 8) return false;
+  const std::uint64_t id = NumberAt(body, 0, 8);
+  if (id == 0 || id > last_barrier_) return false;
+  for (Barrier& barrier : open_barriers_) {
+    const auto at = barrier.waiting.find(header.source_slot);
+    if (barrier.id > id || at == barrier.waiting.end()) continue;
+    if (at->second == header.source_generation) barrier.waiting.erase(at);
+  }
+  SettleBarriers();
+  return true;
+}
+
+bool NaiveReceiver::Draining(const NaiveHeader& header, std::string_view body) {
+  if (body.size() != 8) return false;
+  const std::uint64_t slot = NumberAt(body, 0, 2);
+  const std::uint64_t generation = NumberAt(body, 2, 4);
+  if (slot == 0 || slot >= roster_.size() || NumberAt(body, 6, 2) >= roster_.size()) return false;
+  const NaiveSlot& word = roster_[slot];
+  if (word.generation > generation) return true;
+  if (word.generation != generation) return false;
+  if (word.state == NaiveSlot::kStarting || word.state == NaiveSlot::kUp) return false;
+  const auto claimed = static_cast<int>(slot);
+  if (claimed == header.source_slot && generation == header.source_generation) return true;
+  if (header.source_slot != 0 || claimed != 1 || generation != self_generation_) return false;
+  told_to_drain_ = true;
   return true;
 }
 

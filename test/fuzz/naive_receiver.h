@@ -47,9 +47,21 @@ bool operator==(const NaiveArrival& a, const NaiveArrival& b);
 std::string ToText(const NaiveArrival& arrival);
 
 struct NaiveSlot {
+  enum State { kFree, kStarting, kUp, kDraining, kDown };
   std::uint32_t generation = 0;
   std::uint32_t pid = 0;
-  bool lives = false;
+  State state = kFree;
+
+  bool lives() const { return state == kStarting || state == kUp || state == kDraining; }
+  bool IsDead(std::uint64_t which) const {
+    return which < generation || (which == generation && !lives());
+  }
+};
+
+// A barrier of this receiver that has ended, and the slots of those that died instead.
+struct NaiveBarrier {
+  std::uint64_t id = 0;
+  std::vector<int> died;
 };
 
 struct NaiveLimits {
@@ -71,6 +83,8 @@ class NaiveReceiver {
     sent_[slot] = {generation, id, 0};
     requests_[request_id] = {slot, generation, id};
   }
+  // All of those are asked for barrier `id`, after the last; ids count up. `left`: it has left.
+  void AskedBarrier(std::uint64_t id, bool left);
 
   // One read. `less`: it returned less than was asked for.
   std::vector<NaiveArrival> Read(std::string_view bytes, bool less);
@@ -81,8 +95,18 @@ class NaiveReceiver {
   std::uint64_t expected(int slot) { return streams_[slot].expected; }
   // How many bytes are there of what may become a packet.
   std::size_t waiting() const { return pending_.size(); }
-  // Ids of alerts that have to be sent back to an incarnation.
-  std::vector<std::uint64_t> Returns(int slot);
+  // What has to be written to those that live: ids of alerts that are sent back, of barriers that
+  // are acknowledged, of own barriers.
+  struct ReturnsTo {
+    std::uint32_t generation = 0;
+    std::vector<std::uint64_t> rejects;
+    std::vector<std::uint64_t> acknowledgements;
+    std::vector<std::uint64_t> barriers;
+  };
+  ReturnsTo Returns(int slot);
+  const std::vector<NaiveBarrier>& barriers() const { return barriers_; }
+  // Whether the master has said that this receiver is being replaced.
+  bool told_to_drain() const { return told_to_drain_; }
   // Ids of requests that have ended without a response, in their order.
   const std::vector<std::uint64_t>& ended() const { return ended_; }
   // Ids of own alerts that were rejected and were no requests.
@@ -109,9 +133,10 @@ class NaiveReceiver {
     std::uint32_t generation = 0;
     std::uint64_t alert_id = 0;
   };
-  struct ReturnsTo {
-    std::uint32_t generation = 0;
-    std::vector<std::uint64_t> ids;
+  struct Barrier {
+    std::uint64_t id = 0;
+    std::map<int, std::uint32_t> waiting;
+    std::vector<int> died;
   };
 
   bool Is(Defect defect) const;
@@ -133,6 +158,12 @@ class NaiveReceiver {
   bool Joined(std::string_view body);
   bool Rejected(const NaiveHeader& header, const NaiveRecord& record);
   bool Unhandled(const NaiveHeader& header, std::string_view body);
+  bool AskedBy(const NaiveHeader& header, std::string_view body);
+  bool Acknowledged(const NaiveHeader& header, std::string_view body);
+  bool Draining(const NaiveHeader& header, std::string_view body);
+  void SettleBarriers();
+  // What is kept for that incarnation. Null: it is dead, its successor has something kept already.
+  ReturnsTo* ReturnsFor(int slot, std::uint32_t generation);
   bool End(std::uint64_t request_id, int slot, std::uint32_t generation);
   void Damage(int kind, std::uint64_t bytes, int slot);
 
@@ -145,6 +176,10 @@ class NaiveReceiver {
   std::map<int, Sender> sent_;
   std::map<std::uint64_t, Request> requests_;
   std::map<int, ReturnsTo> returns_;
+  std::vector<Barrier> open_barriers_;
+  std::uint64_t last_barrier_ = 0;
+  std::vector<NaiveBarrier> barriers_;
+  bool told_to_drain_ = false;
   std::vector<std::uint64_t> ended_;
   std::vector<std::uint64_t> undelivered_;
   NaiveCounters counters_;

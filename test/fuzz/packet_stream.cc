@@ -33,6 +33,7 @@ constexpr int kSelf = 1;
 constexpr std::uint32_t kSelfGeneration = 5;
 constexpr std::uint32_t kPeerGeneration = 3;
 constexpr std::uint64_t kAlertsSent = 4;
+constexpr std::uint64_t kBarriers = 3;
 constexpr std::size_t kWireBytesMax = 1 << 18;
 
 enum Step : std::uint8_t { kPacket, kSpoiledPacket, kRaw, kRead, kRoster, kAgain, kFiller, kSteps };
@@ -70,7 +71,7 @@ class Run {
     std::vector<NaiveSlot> words(kSlots);
     for (int slot = 0; slot < kSlots - 1; ++slot) {
       const std::uint32_t generation = slot == kSelf ? kSelfGeneration : kPeerGeneration;
-      words[static_cast<std::size_t>(slot)] = {generation, PidOf(slot), true};
+      words[static_cast<std::size_t>(slot)] = {generation, PidOf(slot), NaiveSlot::kUp};
       roster_->Publish(slot, generation, SlotState::kUp, PidOf(slot));
     }
     const NaiveLimits limits{settings_.alert_bytes_max, settings_.reassembly_bytes_max};
@@ -82,6 +83,26 @@ class Run {
     for (int slot = 0; slot < kSlots - 1; ++slot) {
       if (slot != kSelf) SendTo(slot);
     }
+    for (std::uint64_t id = 1; id <= kBarriers; ++id) AskBarrier(id);
+  }
+
+  void AskBarrier(std::uint64_t id) {
+    std::vector<core::Target> targets;
+    endpoint_->SelectLiving(Scope::kFamily, &targets);
+    targets.erase(std::remove_if(targets.begin(), targets.end(),
+                                 [](const core::Target& target) { return target.slot == kSelf; }),
+                  targets.end());
+    BarrierCallback callback = [this, id](const BarrierReport& report) {
+      Require(report.status.ok() && report.missing.empty(), "a barrier has failed");
+      NaiveBarrier barrier{id, {}};
+      for (const Peer& peer : report.died) barrier.died.push_back(peer.slot);
+      barriers_.push_back(barrier);
+    };
+    Require(endpoint_->BeginBarrier(targets, core::kNever, &callback).ok(), "no barrier");
+    // The last one has to wait.
+    const bool left = id < kBarriers;
+    for (int slot = 0; left && slot < kSlots; ++slot) WriteAll(slot);
+    naive_->AskedBarrier(id, left);
   }
 
   static std::uint32_t PidOf(int slot) { return 1000 + static_cast<std::uint32_t>(slot); }
@@ -273,7 +294,7 @@ class Run {
         const std::uint64_t generation = known + input_.Pick(4) - 1;
         const std::string body = NumberBytes(slot, 2) + NumberBytes(generation, 4);
         if (kind == 18) return body;
-        if (kind == 19) return body + NumberBytes(input_.Byte(), 2);
+        if (kind == 19) return body + NumberBytes(input_.Pick(8), 2);
         return body + NumberBytes(PidOf(static_cast<int>(slot)) + (input_.Byte() & 1), 4);
       }
       case 22: {
@@ -290,17 +311,25 @@ class Run {
 
   void ChangeRoster() {
     const std::size_t slot = input_.Pick(kSlots);
-    if (slot == 0 || slot == kSelf) return;
-    const SlotState states[] = {SlotState::kDown, SlotState::kStarting, SlotState::kUp,
-                                SlotState::kDraining};
+    if (slot == 0) return;
+    const NaiveSlot::State states[] = {NaiveSlot::kDown, NaiveSlot::kStarting, NaiveSlot::kUp,
+                                       NaiveSlot::kDraining};
     NaiveSlot& word = naive_->roster()[slot];
-    const SlotState state = input_.OneOf(states);
-    // Generations only grow.
-    if (input_.Flag() && word.generation < 100) ++word.generation;
-    if (word.generation == 0) return;
-    word.lives = state != SlotState::kDown;
-    word.pid = input_.Flag() ? 0 : PidOf(static_cast<int>(slot));
-    roster_->Publish(static_cast<int>(slot), word.generation, state, word.pid);
+    const NaiveSlot::State state = input_.OneOf(states);
+    const bool next = input_.Flag();
+    const bool pid_known = !input_.Flag();
+    if (slot == kSelf) {
+      // It reads, so it lives.
+      word.state = state == NaiveSlot::kDraining ? state : NaiveSlot::kUp;
+    } else {
+      // Generations only grow.
+      if (next && word.generation < 100) ++word.generation;
+      if (word.generation == 0) return;
+      word.state = state;
+      word.pid = pid_known ? PidOf(static_cast<int>(slot)) : 0;
+    }
+    roster_->Publish(static_cast<int>(slot), word.generation, static_cast<SlotState>(word.state),
+                     word.pid);
   }
 
   // ---- Reading
@@ -396,21 +425,30 @@ class Run {
     while (endpoint_->NextEvent(&event)) {
       if (event.kind == core::Event::Kind::kUndelivered)
         undelivered_.push_back(event.undelivered.alert_id);
+      if (event.kind == core::Event::Kind::kDraining) ++told_to_drain_;
     }
     core::EndedRequest ended;
     while (endpoint_->NextEnded(&ended)) ended_.push_back(ended.id);
+    core::EndedBarrier barrier;
+    while (endpoint_->NextEndedBarrier(&barrier)) barrier.callback(barrier.report);
+    RequireEqual(barriers_.size(), naive_->barriers().size(), "barriers that have ended");
+    for (std::size_t i = 0; i < barriers_.size(); ++i) {
+      RequireEqual(barriers_[i].id, naive_->barriers()[i].id, "barrier");
+      Require(barriers_[i].died == naive_->barriers()[i].died, "other peers died");
+    }
+    RequireEqual(told_to_drain_, naive_->told_to_drain() ? 1 : 0, "told to drain");
     Require(undelivered_ == naive_->undelivered(), "undelivered alerts differ");
     Require(ended_ == naive_->ended(), "ended requests differ");
     Require(!endpoint_->has_events(), "events are left");
   }
 
-  // What is sent back are rejects of the right alerts, and nothing else.
+  // What is sent back is what has to be, and nothing else.
   void CheckReturns() {
     for (int slot = 0; slot < kSlots; ++slot) {
-      const std::vector<std::uint64_t> expected = naive_->Returns(slot);
+      const NaiveReceiver::ReturnsTo expected = naive_->Returns(slot);
       const std::string written = WriteAll(slot);
       std::string_view rest = written;
-      std::vector<std::uint64_t> seen;
+      NaiveReceiver::ReturnsTo seen;
       while (!rest.empty()) {
         NaiveHeader header;
         Require(ReadHeader(rest, &header) == Looks::kPacket, "not a packet");
@@ -418,12 +456,18 @@ class Run {
         rest.remove_prefix(header.length);
         while (!body.empty()) {
           NaiveRecord record;
-          Require(ReadRecord(body, &record) && record.kind == 16, "not a reject");
-          seen.push_back(NumberAt(record.data, 0, 8));
+          Require(ReadRecord(body, &record) && record.data.size() >= 8, "not a record");
+          Require(record.kind == 16 || record.kind == 20 || record.kind == 21, "another record");
+          std::vector<std::uint64_t>& ids = record.kind == 16   ? seen.rejects
+                                            : record.kind == 20 ? seen.barriers
+                                                                : seen.acknowledgements;
+          ids.push_back(NumberAt(record.data, 0, 8));
           body.remove_prefix(record.size);
         }
       }
-      Require(seen == expected, "the rejects differ");
+      Require(seen.rejects == expected.rejects, "the rejects differ");
+      Require(seen.acknowledgements == expected.acknowledgements, "the acknowledgements differ");
+      Require(seen.barriers == expected.barriers, "the barriers differ");
     }
   }
 
@@ -440,6 +484,8 @@ class Run {
   std::string last_ = "?";
   std::vector<std::uint64_t> undelivered_;
   std::vector<std::uint64_t> ended_;
+  std::vector<NaiveBarrier> barriers_;
+  int told_to_drain_ = 0;
 };
 
 }  // namespace
@@ -531,6 +577,23 @@ std::vector<Seed> Seeds() {
   control(kPacket, 4, 0, 0, 0, 0, 0)(0, 3, 0, 0).Number(5, 2)('r');
   read_all(control);
   add("control", control);
+
+  Script barriers;
+  barriers(1, 0, 0);
+  for (const int slot : {0, 2, 3}) barriers(kPacket, slot, 0, 0, 0, 0, 0)(9, 0, 0).Number(2, 2);
+  for (const int slot : {2, 3}) barriers(kPacket, slot, 0, 0, 0, 0, 0)(8, 0, 0).Number(1, 2);
+  barriers(kRoster, 4, 0, 0, 0)(kPacket, 0, 0, 0, 0, 0, 0)(6, 0, 0, 4, 1);
+  barriers(kRoster, 1, 3, 0, 0)(kPacket, 0, 0, 0, 0, 0, 0)(7, 0, 0, 1, 1, 2);
+  barriers(kRoster, 2, 3, 0, 0)(kPacket, 2, 0, 0, 0, 0, 0)(7, 0, 0, 2, 1, 3);
+  read_all(barriers);
+  add("barriers", barriers);
+
+  // What a predecessor has left in the pipe is rejected, while a barrier waits for its successor.
+  Script predecessor;
+  predecessor(1, 0, 1);
+  predecessor(kPacket, 2, 0xf1, 0, 0, 0, 0)(1, 0, 2).Number(100, 2)('f')(1);
+  read_all(predecessor);
+  add("predecessor_rejected", predecessor);
 
   Script forged;
   forged(1, 0, 0);

@@ -53,13 +53,14 @@ constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kTagAt = kCounters * 8;  // in a page and in an archive
 constexpr std::size_t kArchiveBytes = (kTagAt + 8 + 63) / 64 * 64;
 
-std::size_t ArchiveAt(std::size_t slots) { return (kRosterBytesMin + slots * 8 + 63) / 64 * 64; }
+// Words of 8 bytes, then successors of 4.
+std::size_t ArchiveAt(std::size_t slots) { return (kRosterBytesMin + slots * 12 + 63) / 64 * 64; }
 
 std::string MakeRoster(std::size_t slots, std::uint64_t inode) {
   std::string roster(ArchiveAt(slots) + slots * kArchiveBytes, '\0');
-  const std::string label = NumberBytes(core::RosterLabel::kMagic, 8) + NumberBytes(1, 8) +
-                            NumberBytes(core::kCounterLayout, 8) + NumberBytes(inode, 8) +
-                            NumberBytes(slots, 4);
+  const std::string label =
+      NumberBytes(core::RosterLabel::kMagic, 8) + NumberBytes(core::RosterLabel::kVersion, 8) +
+      NumberBytes(core::kCounterLayout, 8) + NumberBytes(inode, 8) + NumberBytes(slots, 4);
   roster.replace(0, label.size(), label);
   for (std::size_t slot = 0; slot < slots; ++slot) {
     const std::uint64_t word = (slot + 1) << 32 | (100 + slot) << 8 | 2;
@@ -187,7 +188,8 @@ Form FormOf(const std::string& roster, const std::vector<const File*>& files,
             const std::string** pages) {
   if (roster.size() < kRosterBytesMin) return Form::kForeign;
   if (NumberAt(roster, 0, 8) == 0) return Form::kUnfinished;
-  if (NumberAt(roster, 0, 8) != core::RosterLabel::kMagic || NumberAt(roster, 8, 8) != 1 ||
+  if (NumberAt(roster, 0, 8) != core::RosterLabel::kMagic ||
+      NumberAt(roster, 8, 8) != core::RosterLabel::kVersion ||
       NumberAt(roster, 16, 8) != core::kCounterLayout)
     return Form::kForeign;
   *pages = nullptr;
