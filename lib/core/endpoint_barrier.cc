@@ -96,8 +96,9 @@ std::size_t Endpoint::EncodeOwed(Box* box, std::size_t used) {
   if (control_rejects_ < box->rejects.size() || control_unhandled_ < box->unhandled.size())
     return used;
   for (const Owed& owed : box->acknowledgements) {
-    if (!box->outbox.HasLeft(owed.after) || used + kBarrierRecordBytes > kPacketBytesMax)
-      return used;
+    // Those that have to wait do not hold up the barriers.
+    if (!box->outbox.HasLeft(owed.after)) break;
+    if (used + kBarrierRecordBytes > kPacketBytesMax) return used;
     used += EncodeBarrier(RecordKind::kAcknowledge, owed.id, control_ + used);
     ++control_acknowledgements_;
   }

@@ -61,6 +61,32 @@ TEST(Barriers, OfTheFamilyAskTheMasterAndOneself) {
   EXPECT_EQ(Ends(family.get(), 0), (EndsOf{{2, absl::StatusCode::kOk}}));
 }
 
+// An alert lies between the two.
+TEST(Barriers, DoNotWaitForAnAcknowledgementThatHasToWait) {
+  const auto family = Workers(2, 4096);
+  ASSERT_TRUE(family->Barrier(2, Scope::kOthers, 2).ok());
+  family->Pump(2);
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  family->pipe(2).refusals = 1;
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "between").ok());
+  family->ReadAll(1);
+  ASSERT_EQ(family->at(1).queued_bytes(2), 4096u);
+  // What leaves is something, until nothing is left.
+  family->at(1).Unblocked(2);
+  iovec parts[Outbox::kPartsMax];
+  int writes = 0;
+  for (; writes < 10 && family->at(1).NextWrite(2, parts, false) > 0; ++writes) {
+    ASSERT_GT(parts[0].iov_len, kHeaderBytes) << "an empty packet";
+    ASSERT_EQ(family->pipe(2).Write(parts, 1), parts[0].iov_len);
+    family->at(1).Wrote(2, parts[0].iov_len);
+  }
+  EXPECT_EQ(writes, 3);
+  family->Settle();
+  EXPECT_EQ(family->Deliver(2).size(), 1u);
+  EXPECT_EQ(Ends(family.get(), 1), kFirstOk);
+  EXPECT_EQ(Ends(family.get(), 2), (EndsOf{{2, absl::StatusCode::kOk}}));
+}
+
 // What its predecessor has left behind is rejected before the barrier leaves.
 TEST(Barriers, OfASuccessorOutliveWhatItsPredecessorIsRefused) {
   FamilySettings settings = GenerousSettings(3);
