@@ -7,6 +7,7 @@
 // the end everything settles, and nothing may be left: no byte in an account, no block.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -24,15 +25,23 @@ const std::vector<const char*> kCanaries = {
     "a notice is lost on a full pipe",
     "the second self-send of a handler is lost",
     "with memory short a send says that it is accepted",
+    "a barrier ends when it has been asked",
 };
 
 namespace {
 
-enum Defect : int { kSwallowsEagain = 1, kLosesNotices, kLosesSelfSends, kSwallowsEnomem };
+enum Defect : int {
+  kSwallowsEagain = 1,
+  kLosesNotices,
+  kLosesSelfSends,
+  kSwallowsEnomem,
+  kEarlyBarrier
+};
 
 using core::SimulatedFamily;
 
 constexpr int kDepthMax = 3;
+constexpr int kWritesMax = 100000;
 constexpr std::size_t kBytesMax = 1 << 20;  // of data, in one run
 
 enum Step : std::uint8_t {
@@ -51,6 +60,9 @@ enum Step : std::uint8_t {
   kTime,
   kClose,
   kShortMemory,
+  kBarrier,
+  kRetire,
+  kBeginDrain,
   kSteps
 };
 
@@ -61,7 +73,6 @@ class Run {
   ~Run() { family_.reset(); }
 
   void Go() {
-    testing::FLAGS_gtest_throw_on_failure = true;
     SetUp();
     while (!input_.empty()) Do(static_cast<Step>(input_.Pick(kSteps)));
     SettleEverything();
@@ -88,7 +99,8 @@ class Run {
     family_->on_alert = [this](int slot, const core::Arrival& arrival) { Handle(slot, arrival); };
     family_->on_response = [this](int slot, const core::Arrival& a) { TakeResponse(slot, a); };
     family_->before_queue = [this](int from, int to) { BeforeQueue(from, to); };
-    if ((flags & 2) != 0) family_->before_write = [this](int, int to) { Intrude(to); };
+    intruding_ = (flags & 2) != 0;
+    family_->before_write = [this](int, int to) { BeforeWrite(to); };
     closed_.assign(static_cast<std::size_t>(family_->slots()), false);
     busy_.assign(static_cast<std::size_t>(family_->slots()), 0);
   }
@@ -120,11 +132,8 @@ class Run {
       case kGiveUp:
         return Complete(step == kGiveUp);
       case kEndTurn:
-        if (Runs(slot)) Busily(slot, [&] { family_->EndTurn(slot); });
-        return;
       case kPump:
-        if (Runs(slot)) Busily(slot, [&] { family_->Pump(slot); });
-        return;
+        return EndTurn(slot, step == kPump);
       case kRead:
         return Read(slot);
       case kHear:
@@ -144,6 +153,13 @@ class Run {
         return Close(slot);
       case kShortMemory:
         fail_in_ = 1 + static_cast<int>(input_.Pick(4));
+        return;
+      case kBarrier:
+        return Barrier(slot);
+      case kRetire:
+        return Retire(slot, AnySlot());
+      case kBeginDrain:
+        if (Open(slot) && family_->at(slot).told_to_drain()) family_->at(slot).BeginDrain();
         return;
       case kSteps:
         return;
@@ -200,7 +216,7 @@ class Run {
   void CheckRefusal(const absl::Status& status, bool fired) {
     if (status.ok()) return;
     Require(absl::IsResourceExhausted(status) || absl::IsUnavailable(status) ||
-                absl::IsInvalidArgument(status),
+                absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status),
             "refused for a reason that makes no sense");
     if (!fired) return;
     Require(!status.message().empty(), "refused without a text");
@@ -279,7 +295,9 @@ class Run {
     } else if (absl::IsInvalidArgument(result.status())) {
       GiveUp(token);
     } else {
-      Require(!Lives(to), "the requester lives");
+      // One that is being replaced says its last when its own requests have ended.
+      const core::RosterWord word = family_->roster().Get(to.first);
+      Require(!Lives(to) || word.state == SlotState::kDraining, "the requester lives");
     }
   }
 
@@ -368,13 +386,90 @@ class Run {
       ledger_.GivenBack(Self(slot), to, told.alert_id, rejected);
       if (!told.is_response) ledger_.CheckName(Self(slot), to, told.alert_id, told.name);
     }
+    for (const auto& [number, report] : family_->BarriersEnded(slot)) CheckBarrier(number, report);
+  }
+
+  // ---- Barriers, and being replaced
+
+  struct Asked {
+    Incarnation from;
+    std::vector<std::pair<Incarnation, std::uint64_t>> peers;  // and what was accepted for them
+    std::uint64_t deadline = core::kNever;
+  };
+
+  void Barrier(int from) {
+    const Scope scopes[] = {Scope::kFamily, Scope::kOthers, Scope::kWorkers};
+    const Scope scope = input_.OneOf(scopes);
+    const std::uint64_t deadline = input_.Flag() ? now_ + 1 + input_.Pick(50) : core::kNever;
+    if (!Open(from)) return;
+    std::vector<core::Target> targets;
+    family_->at(from).SelectLiving(scope, &targets);
+    Asked asked{Self(from), {}, deadline};
+    for (const core::Target& target : targets) {
+      const Incarnation to{target.slot, target.word.generation};
+      asked.peers.emplace_back(to, ledger_.AcceptedFor(Self(from), to));
+    }
+    const int number = static_cast<int>(++barriers_begun_);
+    const absl::Status status = family_->Barrier(from, scope, number, deadline);
+    if (!status.ok()) return CheckRefusal(status, false);
+    asked_[number] = asked;
+    if (planted == kEarlyBarrier) CheckBarrier(number, BarrierReport());
+  }
+
+  void CheckBarrier(int number, const BarrierReport& report) {
+    const auto at = asked_.find(number);
+    Require(at != asked_.end(), "a barrier ended twice, or was never begun");
+    const Asked asked = at->second;
+    asked_.erase(at);
+    std::set<Incarnation> died;
+    std::set<Incarnation> missing;
+    for (const Peer& peer : report.died) died.insert(IncarnationOf(peer));
+    for (const Peer& peer : report.missing) missing.insert(IncarnationOf(peer));
+    if (absl::IsDeadlineExceeded(report.status)) Require(asked.deadline <= now_, "too early");
+    Require(report.status.ok() == missing.empty(), "whether somebody is missing");
+    Require(!absl::IsCancelled(report.status) || closed_[Index(asked.from.first)], "cancelled");
+    for (const auto& [to, accepted] : asked.peers) {
+      if (died.count(to) > 0) Require(!Lives(to), "said to have died");
+      if (died.count(to) + missing.count(to) == 0)
+        ledger_.Passed(asked.from, to, accepted, rejecting_);
+    }
+  }
+
+  void Retire(int slot, int successor) {
+    if (slot == kMasterSlot || MasterIsBusy() || busy_[Index(slot)] > 0) return;
+    if (!Open(slot) || !family_->life(slot).running() || family_->life(slot).draining()) return;
+    family_->BeginRetire(slot, successor == slot ? 0 : successor);
+  }
+
+  void EndTurn(int slot, bool pump) {
+    if (!Runs(slot)) return;
+    bool holds = false;
+    for (const Token& token : tokens_) holds = holds || token.holder == Self(slot);
+    family_->HoldRequests(slot, holds);
+    Busily(slot, [&] { pump ? family_->Pump(slot) : family_->EndTurn(slot); });
+    Leave(slot);
+  }
+
+  // A worker that was replaced exits.
+  void Leave(int slot) {
+    if (busy_[Index(slot)] > 0 || !Open(slot) || !family_->at(slot).drained()) return;
+    if (!family_->life(slot).running()) return;
+    Require(family_->pipe(slot).empty(), "it leaves something in its pipe");
+    Hear(slot);
+    ledger_.Left(Self(slot), LivesNow(), rejecting_);
+    family_->Kill(slot);
   }
 
   // ---- Trouble
 
   void BeforeQueue(int from, int to) {
-    if (from != to && intrusions_) Intrude(to);
+    if (from != to) Intrude(to);
     if (fail_in_ > 0) memory_.Fail(std::exchange(fail_in_, 0), 2);
+  }
+
+  void BeforeWrite(int to) {
+    Require(++writes_ < kWritesMax, "it writes without an end");
+    if (intruding_) Intrude(to);
   }
 
   bool EndShortage() {
@@ -448,7 +543,8 @@ class Run {
   void SettleEverything() {
     memory_.FailNone();
     fail_in_ = 0;
-    family_->before_queue = family_->before_write = nullptr;
+    family_->before_queue = nullptr;
+    intruding_ = false;
     depth_ = kDepthMax;
     for (int slot = 0; slot < family_->slots(); ++slot) {
       family_->pipe(slot).refusals = 0;
@@ -476,10 +572,37 @@ class Run {
     for (int slot = 0; slot < family_->slots(); ++slot) {
       if (Runs(slot)) Hear(slot);
     }
+    SettleReplaced();
+  }
+
+  // Those that are being replaced leave within a bounded number of rounds.
+  void SettleReplaced() {
+    for (int slot = 1; slot < family_->slots(); ++slot) {
+      if (!Runs(slot) || !family_->life(slot).draining()) continue;
+      Require(family_->at(slot).told_to_drain(), "it has not been told");
+      family_->at(slot).BeginDrain();
+    }
+    for (int round = 0; round < 6; ++round) {
+      for (int slot = 0; slot < family_->slots(); ++slot) EndTurn(slot, true);
+      family_->Settle();
+      for (int slot = 0; slot < family_->slots(); ++slot) {
+        if (Runs(slot)) Hear(slot);
+      }
+    }
+    for (int slot = 1; slot < family_->slots(); ++slot) {
+      Require(!Runs(slot) || !family_->life(slot).draining(), "it does not leave");
+      if (!Runs(slot) && family_->life(slot).running()) family_->Bury(slot);
+    }
+    family_->Settle();
+    for (int slot = 0; slot < family_->slots(); ++slot) {
+      if (Runs(slot)) Hear(slot);
+    }
   }
 
   void CheckAtRest() {
     ledger_.Settle(LivesNow(), rejecting_);
+    for (const auto& [number, asked] : asked_)
+      Require(!Lives(asked.from), "a barrier has not ended");
     for (int slot = 0; slot < family_->slots(); ++slot) {
       if (!Runs(slot)) continue;
       const Stats stats = family_->stats(slot);
@@ -516,16 +639,26 @@ class Run {
   std::vector<bool> closed_;
   std::vector<int> busy_;  // calls of that process that are under way
   bool rejecting_ = false;
-  bool intrusions_ = true;
+  bool intruding_ = false;
+  int writes_ = 0;
   int depth_ = 0;
   int fail_in_ = 0;
   std::uint64_t now_ = 0;
   std::size_t bytes_ = 0;
+  std::size_t barriers_begun_ = 0;
+  std::map<int, Asked> asked_;
 };
 
 }  // namespace
 
-void RunOne(std::string_view input) { Run(input).Go(); }
+void RunOne(std::string_view input) {
+  // What the family itself expects is thrown as well.
+  struct Throwing {
+    Throwing() { testing::FLAGS_gtest_throw_on_failure = true; }
+    ~Throwing() { testing::FLAGS_gtest_throw_on_failure = false; }
+  } throwing;
+  Run(input).Go();
+}
 
 // Slots less 3, capacity, cap per peer, cap, budget, flags; then steps: step, slot, and what it
 // takes.
@@ -597,6 +730,24 @@ std::vector<Seed> Seeds() {
   send(memory, 1, 2, 0, 6);
   memory(kShortMemory, 0, 0)(kRead, 2)(kPump, 1)(kRead, 2)(kPump, 2)(kRead, 1)(kHear, 1);
   add("short_memory", memory);
+
+  Script barriers;
+  barriers(1, 0, 2, 3, 0, 1);
+  send(barriers, 1, 2, 0, 5);
+  send(barriers, 1, 3, 0, 1);
+  barriers(kBarrier, 1, 1, 0)(kPump, 1)(kRead, 2)(0, 0)(kPump, 2)(kRead, 3)(0)(kPump, 3)(kRead, 1);
+  barriers(kHear, 1)(kBarrier, 2, 0, 1, 3)(kKill, 3)(kTime, 2, 19);
+  add("barriers", barriers);
+
+  Script replaced;
+  replaced(1, 0, 2, 3, 0, 1);
+  send(replaced, 1, 2, 0, 5);
+  replaced(kRequest, 2, 1, 0, 1)(0)(kRetire, 2, 3)(kLife, 2)(kLife, 2)(kPump, 0)(kRead, 2)(0, 0);
+  replaced(kBeginDrain, 2)(kPump, 2);
+  send(replaced, 1, 2, 2, 1);
+  replaced(kRead, 1)(0)(kPump, 1)(kRead, 3)(kPump, 3)(kRead, 0)(kPump, 0)(kRead, 2)(0, 0)(kPump, 2);
+  replaced(kGiveUp, 1, 0, 0)(kPump, 1)(kRead, 2)(kPump, 2)(kRead, 2)(kPump, 2)(kLife, 2);
+  add("replaced", replaced);
 
   Script rejects;
   rejects(0, 1, 2, 3, 2, 1);

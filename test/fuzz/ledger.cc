@@ -111,6 +111,33 @@ void Ledger::Ended(const Incarnation& from, std::uint64_t request_id, const Inca
   }
 }
 
+std::uint64_t Ledger::AcceptedFor(const Incarnation& from, const Incarnation& to) const {
+  const auto at = accounts_.find({from, to});
+  return at == accounts_.end() ? 0 : at->second.accepted;
+}
+
+void Ledger::Passed(const Incarnation& from, const Incarnation& to, std::uint64_t accepted,
+                    bool rejecting) const {
+  const auto at = accounts_.find({from, to});
+  if (at == accounts_.end()) return;
+  const Account& account = at->second;
+  for (std::uint64_t id = 1; id <= accepted; ++id) {
+    const bool handled = account.delivered.count(id) + account.rejected.count(id) > 0 ||
+                         (rejecting && account.elsewhere.count(id) > 0);
+    Check(handled, "a barrier has ended before it should", from, to);
+  }
+}
+
+void Ledger::Left(const Incarnation& who, const Lives& lives, bool rejecting) {
+  left_.insert(who);
+  if (rejecting) return;
+  for (const auto& [pair, account] : accounts_) {
+    if (pair.second != who || !lives(pair.first)) continue;
+    Check(account.delivered.size() == account.accepted, "lost with a worker that was replaced",
+          pair.first, who);
+  }
+}
+
 void Ledger::Settle(const Lives& lives, bool rejecting) const {
   for (const auto& [pair, account] : accounts_) SettlePair(pair, account, lives, rejecting);
   for (const auto& [who, request] : requests_) {
@@ -135,6 +162,10 @@ void Ledger::SettlePair(const Pair& pair, const Account& account, const Lives& l
           "accepted is not delivered and given back");
     check(rejecting || untold.empty(), "a request was neither delivered nor given back");
     return;
+  }
+  if (!rejecting && left_.count(from) > 0 && lives(to)) {
+    check(account.delivered.size() == account.accepted,
+          "lost what a worker that was replaced had sent");
   }
   if (!rejecting) check(account.last_delivered == account.delivered.size(), "not a prefix");
   if (!lives(from) || account.failed.empty()) return;

@@ -50,6 +50,14 @@ class Ledger {
   void Ended(const Incarnation& from, std::uint64_t request_id, const Incarnation& to,
              ResponseOutcome outcome, std::uint64_t now, const Lives& lives, bool rejecting);
 
+  // A barrier to `to` begins, and ends: all that was accepted until then has been handled.
+  std::uint64_t AcceptedFor(const Incarnation& from, const Incarnation& to) const;
+  void Passed(const Incarnation& from, const Incarnation& to, std::uint64_t accepted,
+              bool rejecting) const;
+  // A worker that was replaced has ended by itself. Everybody's alerts to it have been handled, and
+  // all of its own will be.
+  void Left(const Incarnation& who, const Lives& lives, bool rejecting);
+
   // At rest: everything that was accepted is accounted for. `rejecting`: receivers may have had
   // reason to reject.
   void Settle(const Lives& lives, bool rejecting) const;
@@ -82,6 +90,7 @@ class Ledger {
                   bool rejecting) const;
 
   std::uint64_t numbers_ = 0;
+  std::set<Incarnation> left_;
   std::map<Pair, Account> accounts_;
   std::map<std::pair<std::uint64_t, Incarnation>, Copy> copies_;
   std::map<std::pair<Incarnation, std::uint64_t>, Request> requests_;
