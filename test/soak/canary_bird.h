@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sits between the library and the listener of one worker and does one thing wrong, once: what the
+// soak must notice, and call by its name.
+#ifndef ALERTPIPE_TEST_SOAK_CANARY_BIRD_H_
+#define ALERTPIPE_TEST_SOAK_CANARY_BIRD_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <alertpipe/alertpipe.h>
+
+#include "listener.h"
+#include "settings.h"
+
+namespace alertpipe::soak {
+
+class CanaryBird {
+ public:
+  explicit CanaryBird(Canary canary) : canary_(canary) {}
+
+  void Hear(const Peer& sender, std::string_view data, Listener* listener);
+  // At a quiet point, for those that grow.
+  void Keep();
+
+ private:
+  void Act(const Peer& sender, std::string_view data, Listener* listener);
+
+  Canary canary_;
+  bool done_ = false;
+  std::string held_;  // of `holder_`, to come after the next
+  Peer holder_;
+  std::vector<std::string> kept_;
+};
+
+}  // namespace alertpipe::soak
+
+#endif  // ALERTPIPE_TEST_SOAK_CANARY_BIRD_H_

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The books of a soak, in memory that all its processes share. For each ordered pair of
+// incarnations there are two halves: what the sender wrote down (Sent) and what the receiver did
+// (Heard). Each half has one writer, which stores one word at a time, so a kill -9 at any
+// instruction leaves them usable: the sender says what it is about to send (attempted) before the
+// call and what came of it (accepted, written) after it, so at most one alert is in doubt; the
+// receiver says what it has heard as soon as the handler is called.
+//
+// An incarnation has a place in a ring of its slot's generations. At a quiet point the master
+// settles all pairs (account.h) and wipes those of the dead, so the ring only has to hold the
+// generations between two quiet points.
+#ifndef ALERTPIPE_TEST_SOAK_LEDGER_H_
+#define ALERTPIPE_TEST_SOAK_LEDGER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <alertpipe/alertpipe.h>
+
+namespace alertpipe::soak {
+
+inline constexpr int kSlots = 11;  // the master, 8 workers, 2 spare ones for replacements
+inline constexpr int kRing = 64;   // generations of a slot between two quiet points
+inline constexpr int kComplaints = 16;
+inline constexpr std::size_t kComplaintBytes = 400;
+
+// The worker in this slot is never killed: it lives through all that happens to the others.
+inline constexpr int kKeeper = 1;
+inline constexpr bool LivesLong(int slot) { return slot == kMasterSlot || slot == kKeeper; }
+
+// One writer, or (violations) rare ones.
+class Word {
+ public:
+  std::uint64_t Get() const { return value_.load(std::memory_order_acquire); }
+  void Set(std::uint64_t value) { value_.store(value, std::memory_order_release); }
+  void Add(std::uint64_t amount = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_release);
+  }
+  std::uint64_t AddShared(std::uint64_t amount = 1) { return value_.fetch_add(amount); }
+
+ private:
+  std::atomic<std::uint64_t> value_;
+};
+
+struct alignas(64) Sent {
+  Word key;           // the two generations: whose half this is
+  Word attempted;     // the number that was given to Send last
+  Word accepted;      // the last that Send accepted
+  Word written;       // the last that Send said is in the receiver's pipe, whole
+  Word failed;        // alerts that came back
+  Word failed_first;  // the lowest number among them
+  Word failed_last;   // and the highest; all between came back, or it is a violation
+};
+
+struct alignas(64) Heard {
+  Word key;
+  Word last;       // the highest number that was heard
+  Word missing;    // numbers below it that were not
+  Word gap_begin;  // the last run of such numbers, to tell reordered from duplicated
+  Word gap_end;
+};
+
+inline std::uint64_t KeyOf(std::uint32_t from_generation, std::uint32_t to_generation) {
+  return std::uint64_t{from_generation} << 32 | to_generation;
+}
+
+// What can go wrong, counted apart.
+enum class Violation : std::uint8_t {
+  kLost,          // accepted, neither heard nor returned though both lived; or a hole, or a short
+                  // prefix, though one died
+  kDuplicated,    // heard twice, or heard and returned, or returned twice
+  kMisdelivered,  // heard by another incarnation than the stamp's, or from another sender
+  kReordered,     // heard after a later one
+  kTorn,          // data that does not fit its hash or length
+  kInvented,      // heard though it was never sent
+  kDamaged,       // the library reported damage, or a hole in a sender's sequence
+  kHung,    // a worker that could run and made no progress, or a promised call that never came
+  kDied,    // a worker that ended though nobody ended it
+  kGrown,   // memory or descriptors
+  kBroken,  // anything else that must not happen, see the complaints
+};
+inline constexpr int kViolations = static_cast<int>(Violation::kBroken) + 1;
+const char* NameOf(Violation violation);
+
+enum class Mode : std::uint32_t { kPause, kMixed, kPacked };
+
+// What the process in a slot says of itself. Counters go on from one generation to the next.
+struct alignas(64) Place {
+  Word ticks;      // turns of its timer: progress
+  Word delivered;  // alerts
+  Word delivered_bytes;
+  Word quiet;  // generation << 32 | the last quiet point that it has come to
+  Word inode;  // of its pipe
+  Word heap_bytes;
+  Word rss_bytes;
+  Word descriptors;
+};
+
+struct Complaint {
+  Word bytes;  // 0: none
+  char text[kComplaintBytes];
+};
+
+struct Ledger {
+  Word mode;
+  Word quiet;  // number of the quiet point that is wanted
+  Word violations[kViolations];
+  Word complaints;
+  Complaint complaint[kComplaints];
+  Place places[kSlots];
+  Sent sent[kSlots][kRing][kSlots][kRing];    // [from][generation][to][generation]
+  Heard heard[kSlots][kRing][kSlots][kRing];  // [to][generation][from][generation]
+
+  Sent& SentBy(const Peer& from, const Peer& to) {
+    return sent[from.slot][from.generation % kRing][to.slot][to.generation % kRing];
+  }
+  Heard& HeardBy(const Peer& to, const Peer& from) {
+    return heard[to.slot][to.generation % kRing][from.slot][from.generation % kRing];
+  }
+  Mode mode_now() const { return static_cast<Mode>(mode.Get()); }
+
+  // Counts a violation; the first few are kept as text.
+  void Complain(Violation violation, std::string_view text, std::uint64_t count = 1);
+  std::uint64_t Violations() const;
+  std::string Complaints() const;
+};
+
+// Zeroed shared memory, for good: it is the program's last owner. Null when there is none.
+Ledger* MapLedger();
+
+}  // namespace alertpipe::soak
+
+#endif  // ALERTPIPE_TEST_SOAK_LEDGER_H_
