@@ -70,6 +70,7 @@ void CanaryBird::Act(const Peer& sender, std::string_view data, Listener* listen
       return listener->Hear(sender, changed);
     case Canary::kNone:
     case Canary::kForget:
+    case Canary::kHasty:
     case Canary::kLeak:
     case Canary::kDescriptor:
       break;

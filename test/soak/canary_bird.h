@@ -22,6 +22,8 @@ class CanaryBird {
   explicit CanaryBird(Canary canary) : canary_(canary) {}
 
   void Hear(const Peer& sender, std::string_view data, Listener* listener);
+  // Whether a worker that is being replaced is to end without draining.
+  bool hasty() const { return canary_ == Canary::kHasty; }
   // At a quiet point, for those that grow.
   void Keep();
 

@@ -64,6 +64,7 @@ std::string Director::Begin() {
 
 void Director::Turn() {
   uv_run(&loop_, UV_RUN_ONCE);
+  AdoptNew();
   EndStops(false);
   WatchProgress();
   while (missing_ > 0 && Spawn(-1)) --missing_;
@@ -81,18 +82,29 @@ bool Director::Until(const std::function<bool()>& done, double seconds) {
 
 bool Director::TimeIsOver() const { return Seconds(began_) > settings_.seconds || !sound(); }
 
-// Without a target a phase goes on until the time is over; with one, until that is reached. One
-// without a target does not keep the others waiting that have one.
+// With targets a phase goes on until its own is reached. Without any all go on until the time is
+// over, the last quarter of which is for replacements.
 bool Director::Wants(bool phase, std::uint64_t done, std::uint64_t target) const {
   const bool any_target = settings_.kills + settings_.alerts + settings_.replacements > 0;
   if (!phase || TimeIsOver()) return false;
   return target > 0 ? done < target : !any_target;
 }
 
+// How much of it to do in the next round.
+std::uint64_t Director::Portion(std::uint64_t done, std::uint64_t target, std::uint64_t most) {
+  return target > done ? std::min(target - done, most) : most;
+}
+
+bool Director::LeaveTheRestToReplacements() const {
+  const bool timed = settings_.kills + settings_.alerts + settings_.replacements == 0;
+  return timed && settings_.replace && (settings_.kill || settings_.stream) &&
+         Seconds(began_) > 0.75 * settings_.seconds;
+}
+
 void Director::Run() {
   if (!Until([this] { return AllAlive(); }, settings_.patience_seconds))
     ledger_->Complain(Violation::kHung, "the workers do not begin");
-  for (bool more = true; more;) {
+  for (bool more = true; more && !LeaveTheRestToReplacements();) {
     more = false;
     if (Wants(settings_.kill, deeds_.kills, settings_.kills)) {
       KillRound();
@@ -103,6 +115,8 @@ void Director::Run() {
       more = true;
     }
   }
+  // The worker that lives long ends here.
+  while (Wants(settings_.replace, deeds_.replacements, settings_.replacements)) ReplaceRound();
   JudgeGrowth();
 }
 
@@ -110,7 +124,7 @@ void Director::Run() {
 
 void Director::KillRound() {
   doing_ = "killing";
-  const std::uint64_t until = deeds_.kills + kKillsPerRound;
+  const std::uint64_t until = deeds_.kills + Portion(deeds_.kills, settings_.kills, kKillsPerRound);
   ledger_->mode.Set(static_cast<std::uint64_t>(Mode::kMixed));
   Until(
       [this, until] {
@@ -124,7 +138,8 @@ void Director::KillRound() {
 
 void Director::StreamRound() {
   doing_ = "streaming";
-  const std::uint64_t until = Delivered() + kAlertsPerRound;
+  const std::uint64_t until =
+      Delivered() + Portion(account_->totals().lived_alerts, settings_.alerts, kAlertsPerRound);
   ledger_->mode.Set(static_cast<std::uint64_t>(Mode::kPacked));
   Until(
       [this, until] {
@@ -198,7 +213,7 @@ void Director::TakeSamples() {
     return Holdings{place.heap_bytes.Get(), place.rss_bytes.Get(), place.descriptors.Get()};
   };
   own_growth_.Add(sample(kMasterSlot));
-  if (lives_[kKeeper].peer.slot >= 0) keeper_growth_.Add(sample(kKeeper));
+  if (lives_[kKeeper].peer.generation == 1) keeper_growth_.Add(sample(kKeeper));
 }
 
 void Director::JudgeGrowth() {
@@ -211,7 +226,7 @@ void Director::JudgeGrowth() {
 
 // ---- The end, and reports ----
 
-void Director::End() {
+void Director::Finish() {
   doing_ = "ending";
   ended_ = uv_hrtime();
   granted_ = master_->pipe_capacity();

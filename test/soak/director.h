@@ -52,7 +52,7 @@ class Director {
   // Rounds until the targets are reached, the time is over, or something is wrong.
   void Run();
   // Ends and reaps all workers.
-  void End();
+  void Finish();
   // One line of JSON to stdout, and what was wrong to stderr.
   void Report() const;
   bool sound() const { return ledger_->Violations() == 0; }
@@ -76,9 +76,12 @@ class Director {
   bool Until(const std::function<bool()>& done, double seconds);
   void Turn();
   bool Wants(bool phase, std::uint64_t done, std::uint64_t target) const;
+  static std::uint64_t Portion(std::uint64_t done, std::uint64_t target, std::uint64_t most);
   bool TimeIsOver() const;
+  bool LeaveTheRestToReplacements() const;
   void KillRound();
   void StreamRound();
+  void ReplaceRound();
   void Quiet();
   bool AllQuiet() const;
   bool SomebodyHangs() const;
@@ -87,11 +90,17 @@ class Director {
   void JudgeGrowth();
   void Progress();
 
+  // replace.cc: rolling replacement.
+  void ReplaceSome();
+  void NoteReplaced(const RestartReport& report);
+  void FillUp();
+
   // lives.cc: workers.
+  void AdoptNew();
   bool Spawn(int slot);
   void Adopt(const Peer& peer);
   void NoteExit(const WorkerExit& exit);
-  void CountExit(const Life& life, const WorkerExit& exit);
+  End CountExit(const Life& life, const WorkerExit& exit);
   void CheckLast(const Stats& stats, const Peer& peer);
   void KillSome();
   void StopSome(unsigned per_thousand);
@@ -121,6 +130,8 @@ class Director {
   std::size_t granted_ = 0;
   Deeds deeds_;
   bool ending_ = false;
+  bool replacing_kills_ = false;  // workers are killed in this round of replacements
+  int replacing_ = 0;             // calls of Replace and RestartAll that have not ended
   std::uint64_t began_ = 0;
   std::uint64_t ended_ = 0;
   std::uint64_t told_ = 0;

@@ -20,6 +20,7 @@ namespace alertpipe::soak {
 namespace {
 
 constexpr int kCannotLive = 4;
+constexpr int kLoopNotEmpty = 5;
 
 // Calls `each(descriptor, inode)` for the pipes that are open here.
 template <typename Each>
@@ -78,10 +79,14 @@ int LiveAsWorker(Slot slot, const Household& household) {
   const Canary canary = first_keeper ? household.settings.canary : Canary::kNone;
   Player player(worker->get(), &loop, household.ledger, household.material, household.settings.seed,
                 canary);
+  player.LeaveWhenTold(worker->get());
   (*worker)->OnMasterGone([] { _exit(kCannotLive); });
   player.Start();
   uv_run(&loop, UV_RUN_DEFAULT);
-  return 0;
+  // It has been replaced; the loop ended because nothing is open any more.
+  worker->reset();
+  uv_run(&loop, UV_RUN_DEFAULT);
+  return uv_loop_close(&loop) == 0 ? 0 : kLoopNotEmpty;
 }
 
 }  // namespace alertpipe::soak

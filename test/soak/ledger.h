@@ -86,7 +86,9 @@ enum class Violation : std::uint8_t {
 inline constexpr int kViolations = static_cast<int>(Violation::kBroken) + 1;
 const char* NameOf(Violation violation);
 
-enum class Mode : std::uint32_t { kPause, kMixed, kPacked };
+// Loads: none; all sizes, as much as the queues take; the same a little at each tick, so that
+// queues are mostly short; small alerts only, as fast as they are read.
+enum class Mode : std::uint32_t { kPause, kMixed, kPaced, kPacked };
 
 // What the process in a slot says of itself. Counters go on from one generation to the next.
 struct alignas(64) Place {

@@ -49,6 +49,13 @@ void Director::Adopt(const Peer& peer) {
   account_->Started(peer);
 }
 
+// Successors are started by the library.
+void Director::AdoptNew() {
+  for (const Peer& peer : master_->Workers()) {
+    if (peer != lives_[peer.slot].peer) Adopt(peer);
+  }
+}
+
 bool Director::AllAlive() const {
   return missing_ == 0 && std::all_of(std::begin(lives_), std::end(lives_), [](const Life& life) {
            return life.peer.slot < 0 || !life.killed;
@@ -58,24 +65,29 @@ bool Director::AllAlive() const {
 // ---- Death ----
 
 void Director::NoteExit(const WorkerExit& exit) {
+  if (lives_[exit.worker.slot].peer != exit.worker) Adopt(exit.worker);
   Life& life = lives_[exit.worker.slot];
-  CountExit(life, exit);
-  account_->Ended(exit.worker, End::kKilled);
+  account_->Ended(exit.worker, CountExit(life, exit));
   life = Life();
-  if (!ending_ && !Spawn(exit.worker.slot)) ++missing_;
+  const bool has_successor = exit.retired || exit.successor != 0 || exit.unproven;
+  if (!ending_ && !has_successor && !Spawn(exit.worker.slot)) ++missing_;
 }
 
-void Director::CountExit(const Life& life, const WorkerExit& exit) {
+// How the worker ended, for the account.
+End Director::CountExit(const Life& life, const WorkerExit& exit) {
   const std::optional<SlotStats> stats = master_->StatsOf(exit.worker.slot);
   const bool known =
       stats.has_value() && stats->last.has_value() && stats->last->peer == exit.worker;
   if (known) CheckLast(stats->last->stats, exit.worker);
-  if (ending_) return;
-  if (!life.killed || life.peer != exit.worker || exit.signal != SIGKILL) {
-    ledger_->Complain(Violation::kDied, ToString(exit.worker) + ": code " +
-                                            std::to_string(exit.exit_code) + ", signal " +
-                                            std::to_string(exit.signal));
-    return;
+  if (ending_) return End::kKilled;
+  if (exit.retired && exit.signal == 0 && exit.exit_code == 0) return End::kLeft;
+  if (!life.killed || exit.signal != SIGKILL) {
+    const bool late = exit.killed_at_deadline || exit.unproven;
+    ledger_->Complain(late ? Violation::kHung : Violation::kDied,
+                      ToString(exit.worker) + ": code " + std::to_string(exit.exit_code) +
+                          ", signal " + std::to_string(exit.signal) + ", retired " +
+                          std::to_string(exit.retired));
+    return End::kKilled;
   }
   const bool nonempty = life.had_bytes && exit.alerts_drained > 0;
   const bool half = known && stats->last->stats.reassembly_bytes > 0;
@@ -83,6 +95,7 @@ void Director::CountExit(const Life& life, const WorkerExit& exit) {
   deeds_.kills_half += half;
   deeds_.kills_either += nonempty || half;
   deeds_.drained += exit.alerts_drained;
+  return End::kKilled;
 }
 
 void Director::CheckLast(const Stats& stats, const Peer& peer) {

@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   director.Run();
-  director.End();
+  director.Finish();
   director.Report();
   return director.sound() ? 0 : 1;
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "player.h"
 
+#include <unistd.h>
+
 #include <string>
+#include <utility>
 
 #include "holdings.h"
 
@@ -9,8 +12,13 @@ namespace alertpipe::soak {
 namespace {
 
 constexpr std::uint64_t kTickMs = 2;
+constexpr int kPacedShares = 2;
+// Alerts arrive meanwhile.
+constexpr unsigned kHastyUs = 20000;
 // Turns of the loop after which the library has given back what it keeps for reuse.
 constexpr int kSpins = 2200;
+// Ticks for which a worker that is being replaced goes on sending before it drains.
+constexpr std::uint64_t kLingersMax = 8;
 
 }  // namespace
 
@@ -49,6 +57,24 @@ void Player::SetHooks() {
   });
 }
 
+void Player::LeaveWhenTold(Worker* worker) {
+  worker->OnDraining([this, worker](const Peer&) {
+    sender_.Leaving();
+    leaving_ = worker;
+    lingers_ = self_.generation % kLingersMax;
+    if (bird_.hasty()) {
+      usleep(kHastyUs);
+      _exit(0);
+    }
+  });
+}
+
+// What is left for the books when the endpoint is closed.
+void Player::Left() {
+  sender_.CheckCounters(handled_);
+  CloseHandles();
+}
+
 void Player::Start() {
   uv_timer_start(
       &timer_, [](uv_timer_t* timer) { static_cast<Player*>(timer->data)->Tick(); }, 0, kTickMs);
@@ -60,7 +86,8 @@ void Player::CloseHandles() {
 }
 
 void Player::Wake() {
-  if (!eager_ || ledger_->mode_now() == Mode::kPause) return;
+  const Mode mode = ledger_->mode_now();
+  if (!eager_ || (mode != Mode::kMixed && mode != Mode::kPacked)) return;
   uv_idle_start(&idle_, [](uv_idle_t* idle) { static_cast<Player*>(idle->data)->Work(); });
 }
 
@@ -75,18 +102,27 @@ Mode Player::LookAtMode() {
 }
 
 void Player::Work() {
-  if (!sender_.Feed(LookAtMode())) uv_idle_stop(&idle_);
+  const Mode mode = LookAtMode();
+  if (mode == Mode::kPaced || !sender_.Feed(mode)) uv_idle_stop(&idle_);
 }
 
 void Player::Tick() {
   place_->ticks.Add();
+  if (leaving_ != nullptr && lingers_-- == 0) {
+    Worker* worker = std::exchange(leaving_, nullptr);
+    const absl::Status status = worker->Drain([this](const CloseReport&) { Left(); });
+    if (!status.ok()) ledger_->Complain(Violation::kBroken, "Drain: " + status.ToString());
+  }
   if (LookAtMode() == Mode::kPause) {
     if (ledger_->quiet.Get() != reported_) Rest();
     return;
   }
   sender_.Refresh();
-  if (!eager_) sender_.FeedLittle();
-  Wake();
+  if (!eager_ || mode_ == Mode::kPaced) {
+    for (int i = 0; i < (eager_ ? kPacedShares : 1); ++i) sender_.FeedLittle();
+  } else {
+    Wake();
+  }
 }
 
 // The master's alert came behind its notices of all deaths, so nothing of the dead follows. What

@@ -27,6 +27,8 @@ class Player {
   Player(const Player&) = delete;
   Player& operator=(const Player&) = delete;
 
+  // For a worker that can be replaced: lingers a little when it is told so, sends on, and drains.
+  void LeaveWhenTold(Worker* worker);
   // Begins its ticks.
   void Start();
   void CloseHandles();
@@ -39,6 +41,7 @@ class Player {
   void Rest();
   void Spin();
   void ReportQuiet();
+  void Left();
   void Wake();
   Mode LookAtMode();
 
@@ -55,6 +58,8 @@ class Player {
   int spins_ = 0;
   std::uint64_t handled_ = 0;  // alerts that the handler was called for
   std::uint64_t reported_ = 0;
+  Worker* leaving_ = nullptr;  // until it drains
+  std::uint64_t lingers_ = 0;  // ticks
   uv_timer_t timer_;
   uv_idle_t idle_;
 };

@@ -67,7 +67,7 @@ Sent& Sender::HalfFor(const Peer& peer) {
 // ---- Load ----
 
 bool Sender::Feed(Mode mode) {
-  if (mode == Mode::kPause || peers_.empty()) return false;
+  if (mode == Mode::kPause || peers_.empty() || closed_) return false;
   bool more = false;
   const std::size_t receivers = mode == Mode::kPacked ? peers_.size() : kReceiversPerTurn;
   for (std::size_t i = 0; i < receivers; ++i) {
@@ -83,13 +83,13 @@ bool Sender::Feed(Mode mode) {
 }
 
 void Sender::FeedLittle() {
-  if (peers_.empty()) return;
+  if (peers_.empty() || closed_) return;
   const Peer peer = peers_[random_() % peers_.size()];
   if (!LineOf(peer).full) LoadMixed(peer);
 }
 
 bool Sender::Load(const Peer& peer, Mode mode) {
-  if (mode == Mode::kMixed) return LoadMixed(peer);
+  if (mode != Mode::kPacked) return LoadMixed(peer);
   for (int i = 0; i < kPackedBurst; ++i) {
     if (!SendSmall(peer)) return false;
   }
@@ -163,19 +163,37 @@ bool Sender::SendOne(const Peer& peer, StampKind kind, char* data, std::size_t b
     return true;
   }
   half.attempted.Set(number - 1);
-  if (sent.status().code() == absl::StatusCode::kResourceExhausted) {
-    LineOf(peer).full = true;
-  } else if (sent.status().code() != absl::StatusCode::kUnavailable) {
-    ledger_->Complain(Violation::kBroken, Name(self_, peer) + ": " + sent.status().ToString());
-  }
+  NoteRefusal(peer, sent.status());
   return false;
 }
 
+// A pid is forgotten when its slot has a new worker.
+void Sender::NoteRefusal(const Peer& peer, const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      LineOf(peer).full = true;
+      return;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kNotFound:
+      return;
+    case absl::StatusCode::kFailedPrecondition:
+      closed_ = leaving_;
+      if (leaving_) return;
+      break;
+    default:
+      break;
+  }
+  ledger_->Complain(Violation::kBroken, Name(self_, peer) + ": " + status.ToString());
+}
+
 SendResult Sender::Call(const Peer& peer, char* data, std::size_t bytes, bool owned) {
-  if (!owned) return endpoint_->Send(peer, "soak", std::string_view(data, bytes));
+  // Both mean exactly that incarnation, but a worker that is being replaced takes no new alerts by
+  // its pid.
+  const To to = peer.pid != 0 && random_() % 2 == 0 ? To::Pid(peer.pid) : To(peer);
+  if (!owned) return endpoint_->Send(to, "soak", std::string_view(data, bytes));
   absl::StatusOr<Buffer> buffer = Buffer::Copy(std::string_view(data, bytes));
   if (!buffer.ok()) return buffer.status();
-  return endpoint_->Send(peer, "soak", *std::move(buffer));
+  return endpoint_->Send(to, "soak", *std::move(buffer));
 }
 
 // ---- What comes of it ----

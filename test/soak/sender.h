@@ -56,6 +56,8 @@ class Sender {
 
   // Whether all that was accepted has left or has come back, and that was told.
   bool AtRest() const { return endpoint_->QueuedBytes() == 0; }
+  // From now on the endpoint may refuse all sends: it is on its way out.
+  void Leaving() { leaving_ = true; }
   // At rest: the library's own counters must say the same as ours.
   // `handled`: how often the handler was called.
   void CheckCounters(std::uint64_t handled);
@@ -63,7 +65,6 @@ class Sender {
   void ForgetOne() { forget_ = true; }
 
  private:
-  enum class How : std::uint8_t { kPeer, kSlot, kOwned };
   struct Line {
     std::uint32_t generation = 0;
     bool full = false;  // a send was refused: wait until it has drained
@@ -75,6 +76,7 @@ class Sender {
   bool SendOne(const Peer& peer, StampKind kind, char* data, std::size_t bytes, bool owned);
   bool SendSmall(const Peer& peer);
   bool SendBytes(const Peer& peer, std::size_t bytes);
+  void NoteRefusal(const Peer& peer, const absl::Status& status);
   SendResult Call(const Peer& peer, char* data, std::size_t bytes, bool owned);
   Sent& HalfFor(const Peer& peer);
   Line& LineOf(const Peer& peer);
@@ -90,6 +92,8 @@ class Sender {
   std::uint64_t accepted_ = 0;
   std::uint64_t failed_ = 0;
   bool forget_ = false;
+  bool leaving_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace alertpipe::soak

@@ -24,6 +24,7 @@ bool ReadCanary(std::string_view name, Canary* canary) {
       {"hang", Canary::kHang},
       {"die", Canary::kDie},
       {"leak", Canary::kLeak},
+      {"hasty", Canary::kHasty},
       {"descriptor", Canary::kDescriptor},
   };
   for (const auto& [known, value] : kNames) {

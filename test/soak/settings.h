@@ -23,6 +23,7 @@ enum class Canary : std::uint8_t {
   kHang,        // the worker stops making progress
   kDie,         // it ends
   kLeak,        // it keeps memory at every quiet point
+  kHasty,       // it is being replaced, and ends without draining
   kDescriptor,  // it keeps descriptors
 };
 

@@ -24,7 +24,8 @@ VIOLATIONS = ('lost', 'duplicated', 'misdelivered', 'reordered', 'torn', 'invent
               'hung', 'died', 'grown', 'broken')
 TARGETS = ('kills', 'alerts', 'replacements')
 DONE = {'kills': 'kills', 'alerts': 'lived_alerts', 'replacements': 'replacements'}
-# Of the kills, if there is a target for them.
+# Of the kills, if there is a target for them that is large enough to say so.
+SHARES_FROM_KILLS = 1000
 NONEMPTY_SHARE = 0.30
 HALF_SHARE = 0.10
 GRACE_SECONDS = 120
@@ -155,7 +156,7 @@ def verdict(args, total, missing):
         if done < getattr(args, target):
             wrong.append(f'{done} {target}, the target is {getattr(args, target)}')
     kills = total.get('kills', 0)
-    if args.kills and kills:
+    if args.kills >= SHARES_FROM_KILLS and kills:
         for name, share in (('kills_nonempty', NONEMPTY_SHARE), ('kills_half', HALF_SHARE)):
             if total[name] < share * kills:
                 wrong.append(f'{name} {percent(total[name], kills)}, the target is {share:.0%}')
