@@ -128,9 +128,11 @@ void Account::Count(const Incarnation& from, const Incarnation& to, const Pair& 
   totals_.heard_of_died += pair.last - std::min(pair.last, pair.accepted - fresh);
 }
 
-void Account::Wipe(const Peer& from, const Peer& to) {
-  ledger_->SentBy(from, to).key.Set(0);
-  ledger_->HeardBy(to, from).key.Set(0);
+// What is written there later is a violation.
+void Account::Close(const Peer& from, const Peer& to) {
+  const std::uint64_t key = KeyOf(from.generation, to.generation) | kClosed;
+  ledger_->SentBy(from, to).key.Set(key);
+  ledger_->HeardBy(to, from).key.Set(key);
 }
 
 void Account::Settle() {
@@ -141,7 +143,7 @@ void Account::Settle() {
   });
   ForEachPair([this](const Incarnation& from, const Incarnation& to) {
     const bool live = from.end == End::kLives && to.end == End::kLives;
-    if (!live) Wipe(from.peer, to.peer);
+    if (!live) Close(from.peer, to.peer);
     counted_[from.peer.slot][to.peer.slot] = live ? Read(from.peer, to.peer).accepted : 0;
   });
   for (auto& slot : slots_) {

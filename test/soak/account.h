@@ -75,7 +75,7 @@ class Account {
   void Count(const Incarnation& from, const Incarnation& to, const Pair& pair);
   void Wrong(Violation violation, std::uint64_t count, const Incarnation& from,
              const Incarnation& to, const Pair& pair);
-  void Wipe(const Peer& from, const Peer& to);
+  void Close(const Peer& from, const Peer& to);
 
   Ledger* ledger_;
   std::vector<Incarnation> slots_[kSlots];      // not settled for good, oldest first

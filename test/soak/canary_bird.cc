@@ -19,21 +19,36 @@ constexpr std::size_t kKeptBytes = 100000;
 
 void CanaryBird::Hear(const Peer& sender, std::string_view data, Listener* listener) {
   if (canary_ == Canary::kNone) return listener->Hear(sender, data);
+  Stamp stamp;
+  std::memcpy(&stamp, data.data(), sizeof stamp);
+  if (canary_ == Canary::kLate && !held_.empty()) {
+    listener->Hear(sender, data);
+    return HearLate(sender, stamp, listener);
+  }
   if (!held_.empty() && sender == holder_) {
     listener->Hear(sender, data);
     listener->Hear(holder_, held_);
     held_.clear();
     return;
   }
-  Stamp stamp;
-  std::memcpy(&stamp, data.data(), sizeof stamp);
   // What was never sent has to come when nothing else does.
   const bool wanted = canary_ == Canary::kInvent
                           ? stamp.kind == StampKind::kQuiet
-                          : stamp.kind == StampKind::kLoad && listener->heard() >= kActAfter;
+                          : stamp.kind == StampKind::kLoad && listener->heard() >= kActAfter &&
+                                (canary_ != Canary::kLate || !LivesLong(sender.slot));
   if (done_ || !wanted) return listener->Hear(sender, data);
   done_ = true;
   Act(sender, data, listener);
+}
+
+void CanaryBird::HearLate(const Peer& sender, const Stamp& stamp, Listener* listener) {
+  // The account is closed some time after a quiet point was announced.
+  if (quiets_ >= 2 && stamp.kind == StampKind::kLoad) {
+    listener->Hear(holder_, held_);
+    held_.clear();
+  }
+  quiets_ += replaced_ && stamp.kind == StampKind::kQuiet;
+  replaced_ = replaced_ || (sender.slot == holder_.slot && sender.generation > holder_.generation);
 }
 
 void CanaryBird::Act(const Peer& sender, std::string_view data, Listener* listener) {
@@ -43,6 +58,10 @@ void CanaryBird::Act(const Peer& sender, std::string_view data, Listener* listen
   switch (canary_) {
     case Canary::kDrop:
       return;
+    case Canary::kLate:
+      held_ = changed;
+      holder_ = sender;
+      break;
     case Canary::kReorder:
       held_ = changed;
       holder_ = sender;

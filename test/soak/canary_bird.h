@@ -14,6 +14,7 @@
 
 #include "listener.h"
 #include "settings.h"
+#include "stamp.h"
 
 namespace alertpipe::soak {
 
@@ -28,12 +29,15 @@ class CanaryBird {
   void Keep();
 
  private:
+  void HearLate(const Peer& sender, const Stamp& stamp, Listener* listener);
   void Act(const Peer& sender, std::string_view data, Listener* listener);
 
   Canary canary_;
   bool done_ = false;
-  std::string held_;  // of `holder_`, to come after the next
+  std::string held_;  // of `holder_`, to come later
   Peer holder_;
+  bool replaced_ = false;  // the holder's slot has somebody else
+  int quiets_ = 0;         // since then
   std::vector<std::string> kept_;
 };
 

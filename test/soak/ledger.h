@@ -47,7 +47,7 @@ class Word {
 };
 
 struct alignas(64) Sent {
-  Word key;           // the two generations: whose half this is
+  Word key;           // the two generations: whose half this is; 0: nobody's yet
   Word attempted;     // the number that was given to Send last
   Word accepted;      // the last that Send accepted
   Word written;       // the last that Send said is in the receiver's pipe, whole
@@ -63,6 +63,9 @@ struct alignas(64) Heard {
   Word gap_begin;  // the last run of such numbers, to tell reordered from duplicated
   Word gap_end;
 };
+
+// In a key: the books of this pair are closed; its place may be used by another.
+inline constexpr std::uint64_t kClosed = std::uint64_t{1} << 63;
 
 inline std::uint64_t KeyOf(std::uint32_t from_generation, std::uint32_t to_generation) {
   return std::uint64_t{from_generation} << 32 | to_generation;

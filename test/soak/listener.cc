@@ -6,18 +6,23 @@
 
 namespace alertpipe::soak {
 
-Heard& Listener::HalfOf(const Peer& sender) {
+// Null when nothing can come from that sender any more.
+Heard* Listener::HalfOf(const Peer& sender) {
   Heard& half = ledger_->HeardBy(self_, sender);
   const std::uint64_t key = KeyOf(sender.generation, self_.generation);
-  if (half.key.Get() != key) {
-    if (half.key.Get() != 0)
-      ledger_->Complain(Violation::kBroken, "heard from one that has been settled");
-    half.last.Set(0);
-    half.missing.Set(0);
-    half.gap_end.Set(0);
-    half.key.Set(key);
+  const std::uint64_t found = half.key.Get();
+  if (found == key) return &half;
+  if (found == (key | kClosed)) {
+    ledger_->Complain(Violation::kInvented, Name(sender) +
+                                                ": heard when the sender was dead and "
+                                                "everybody had said so");
+    return nullptr;
   }
-  return half;
+  if (found != 0 && (found & kClosed) == 0)
+    ledger_->Complain(Violation::kBroken, Name(sender) + ": the ring is too small");
+  for (Word* word : {&half.last, &half.missing, &half.gap_begin, &half.gap_end}) word->Set(0);
+  half.key.Set(key);
+  return &half;
 }
 
 std::string Listener::Name(const Peer& sender) const {
@@ -39,19 +44,20 @@ void Listener::Hear(const Peer& sender, std::string_view data) {
                                                     std::to_string(stamp.to_generation));
     return;
   }
-  Heard& half = HalfOf(sender);
+  Heard* half = HalfOf(sender);
+  if (half == nullptr) return;
   if (!whole) {
     // It stands for the one that was due.
-    half.last.Add();
+    half->last.Add();
     ledger_->Complain(Violation::kTorn, Name(sender) + " number " +
-                                            std::to_string(half.last.Get()) + ", " +
+                                            std::to_string(half->last.Get()) + ", " +
                                             std::to_string(data.size()) + " bytes");
     return;
   }
-  if (stamp.number == half.last.Get() + 1) {
-    half.last.Set(stamp.number);
+  if (stamp.number == half->last.Get() + 1) {
+    half->last.Set(stamp.number);
   } else {
-    OutOfTurn(stamp, &half);
+    OutOfTurn(stamp, half);
   }
   if (stamp.kind == StampKind::kQuiet && sender.is_master())
     std::memcpy(&quiet_, data.data() + sizeof stamp, sizeof quiet_);

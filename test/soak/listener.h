@@ -27,7 +27,7 @@ class Listener {
   std::uint64_t quiet() const { return quiet_; }
 
  private:
-  Heard& HalfOf(const Peer& sender);
+  Heard* HalfOf(const Peer& sender);
   void OutOfTurn(const Stamp& stamp, Heard* half);
   std::string Name(const Peer& sender) const;
 

@@ -54,8 +54,14 @@ Sent& Sender::HalfFor(const Peer& peer) {
   Sent& half = ledger_->SentBy(self_, peer);
   const std::uint64_t key = KeyOf(self_.generation, peer.generation);
   if (half.key.Get() != key) {
-    if (half.key.Get() != 0)
+    const std::uint64_t found = half.key.Get();
+    if (found == (key | kClosed)) {
+      ledger_->Complain(Violation::kInvented, Name(self_, peer) +
+                                                  ": came back, or was sent, when "
+                                                  "the account was settled");
+    } else if (found != 0 && (found & kClosed) == 0) {
       ledger_->Complain(Violation::kBroken, Name(self_, peer) + ": the ring is too small");
+    }
     for (Word* word : {&half.attempted, &half.accepted, &half.written, &half.failed,
                        &half.failed_first, &half.failed_last})
       word->Set(0);

@@ -20,6 +20,7 @@ bool ReadCanary(std::string_view name, Canary* canary) {
       {"corrupt", Canary::kCorrupt},
       {"misdeliver", Canary::kMisdeliver},
       {"invent", Canary::kInvent},
+      {"late", Canary::kLate},
       {"forget", Canary::kForget},
       {"hang", Canary::kHang},
       {"die", Canary::kDie},

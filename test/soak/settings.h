@@ -19,6 +19,7 @@ enum class Canary : std::uint8_t {
   kCorrupt,     // a bit of one is flipped
   kMisdeliver,  // one of somebody else's turns up
   kInvent,      // one that was never sent turns up
+  kLate,        // one of a dead worker turns up when its account is closed
   kForget,      // one that came back is not counted
   kHang,        // the worker stops making progress
   kDie,         // it ends

@@ -24,6 +24,7 @@ CANARIES = {
     'reorder': ('stream', 'reordered'),
     'corrupt': ('stream', 'torn'),
     'invent': ('stream', 'invented'),
+    'late': ('kill', 'invented'),
     'hang': ('stream', 'hung'),
     'die': ('stream', 'died'),
     'leak': ('stream', 'grown'),
@@ -58,7 +59,7 @@ class SoakTest(unittest.TestCase):
         self.assertLess(figures['seconds'], 100)
 
     def run_canary(self, canary):
-        return self.run_soak(f'--phase={CANARIES[canary][0]}', '--seconds=4', '--round=0.1',
+        return self.run_soak(f'--phase={CANARIES[canary][0]}', '--seconds=5', '--round=0.2',
                              '--patience=5', canary=canary)
 
     def test_canaries(self):
