@@ -68,9 +68,9 @@ class ALERTPIPE_EXPORT Worker : public Endpoint {
   // closing. `done` is not called if the endpoint is closed or destroyed before.
   Result Drain(CloseHook done = nullptr);
 
-  // Called once, from the loop, within a second of the master's death. Afterwards alerts between
-  // the workers that live still work, dead ones are noticed when something is sent to them, and
-  // nobody joins any more.
+  // Called once, from the loop, within a second of the death of the master's process (~Master is
+  // none). Afterwards alerts between the workers that live still work, dead ones are noticed when
+  // something is sent to them, and nobody joins any more.
   void OnMasterGone(absl::AnyInvocable<void()> hook);
 
  private:

@@ -41,14 +41,14 @@ void Lifeline::EnterChild(Descent descent) noexcept {
 }
 
 bool Lifeline::MasterGone() const noexcept {
+  // A plain fork() of this worker inherits the object, but its parent is the worker.
+  if (!by_pidfd_ && direct_child_ != 0 && calls().getpid() == direct_child_)
+    return calls().getppid() != master_;
   pollfd polled = {fd_.get(), POLLIN, 0};
   // A dead process makes its pidfd readable; a pipe without writer hangs up, while bytes in it
   // prove nothing.
   const int meaning = by_pidfd_ ? POLLIN | POLLHUP : POLLHUP;
-  if (calls().poll(&polled, 1, 0) > 0 && (polled.revents & meaning) != 0) return true;
-  if (by_pidfd_ || direct_child_ == 0) return false;
-  // A plain fork() of this worker inherits the object, but its parent is the worker.
-  return calls().getpid() == direct_child_ && calls().getppid() != master_;
+  return calls().poll(&polled, 1, 0) > 0 && (polled.revents & meaning) != 0;
 }
 
 }  // namespace alertpipe::os

@@ -2,9 +2,11 @@
 //
 // How a worker learns that its master is dead. The master opens a pidfd on itself and all
 // descendants inherit it: it tells the truth whoever else holds a copy. Where there are no pidfds,
-// the master alone keeps the write end of a pipe, whose end of file is late when some process that
-// the master started, and that is no worker, holds a copy; a direct child therefore asks getppid()
-// as well, which works when the descriptor stays silent, but only on asking.
+// a direct child asks getppid(), which tells the truth as well, but only on asking; so that it asks
+// at once and not only now and then, the master alone keeps the write end of a pipe. Its end of
+// file is a hint and no more: it comes a moment before the parent changes, late when some process
+// that the master started, and that is no worker, holds a copy, and too early when the master
+// destroys its Lifeline and lives on.
 
 #ifndef ALERTPIPE_OS_LIFELINE_H_
 #define ALERTPIPE_OS_LIFELINE_H_
@@ -41,13 +43,15 @@ class Lifeline {
   void EnterChild(Descent descent = Descent::kUnknown) noexcept;
 
   // To be polled for readability or hang-up; either means: ask MasterGone(). Owned here. Without
-  // pidfds it may stay silent while a stranger holds the other end, so a worker also asks
-  // MasterGone() every second or so.
+  // pidfds it may stay silent while a stranger holds the other end, or be readable for good while
+  // the master lives: so a worker also asks MasterGone() every second or so, and polls until it is
+  // readable and no longer.
   int fd() const noexcept { return fd_.get(); }
 
   // Asks the kernel, without blocking. Always false in the master, and final once true. Without
   // pidfds a worker that was forked twice (its parent is not the master) relies on end of file
-  // alone, and so does a plain fork() of a worker.
+  // alone, and so does a plain fork() of a worker: to these a master that has destroyed its
+  // Lifeline is gone.
   bool MasterGone() const noexcept;
 
   // True if this rests on a pidfd, false if on the pipe.

@@ -4,6 +4,11 @@
 #include <cstddef>
 
 namespace alertpipe::uv {
+namespace {
+
+constexpr uint64_t kCheckAfterHintMs = 10;
+
+}  // namespace
 
 int Pump::Start(int inbox_fd, int slots, bool keep_loop_alive) {
   keep_alive_ = keep_loop_alive;
@@ -43,14 +48,29 @@ void Pump::KeepAlive() {
 }
 
 int Pump::WatchLifeline(int fd, uint64_t check_ms) {
-  int error = lifeline_.Init(loop_, fd, [this] { client_->OnLifeline(); });
+  int error = lifeline_.Init(loop_, fd, [this] { OnLifelineHint(); });
   if (error == 0) error = lifeline_.Start(UV_READABLE | UV_DISCONNECT);
   if (error == 0) lifeline_.SetRef(false);
-  if (error == 0 && check_ms != 0) {
-    error = lifeline_check_.Start(loop_, check_ms, check_ms, [this] { client_->OnLifeline(); });
-    if (error == 0) lifeline_check_.SetRef(false);
-  }
+  lifeline_check_ms_ = check_ms;
+  if (error == 0 && check_ms != 0) error = StartLifelineCheck(check_ms);
   return error;
+}
+
+int Pump::StartLifelineCheck(uint64_t first_ms) {
+  const int error =
+      lifeline_check_.Start(loop_, first_ms, lifeline_check_ms_, [this] { client_->OnLifeline(); });
+  if (error == 0) lifeline_check_.SetRef(false);
+  return error;
+}
+
+// Where there are checks the descriptor gives a hint only, perhaps too early, and may give it for
+// good: it is not listened to again, and the next check comes soon.
+void Pump::OnLifelineHint() {
+  if (lifeline_check_.valid()) {
+    lifeline_.Stop();
+    (void)StartLifelineCheck(kCheckAfterHintMs);
+  }
+  client_->OnLifeline();
 }
 
 void Pump::ForgetLifeline() {

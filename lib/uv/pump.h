@@ -73,6 +73,8 @@ class Pump {
  private:
   void ApplyRef();
   void OnCheck();
+  int StartLifelineCheck(uint64_t first_ms);
+  void OnLifelineHint();
 
   uv_loop_t* loop_;
   PumpClient* client_;
@@ -87,6 +89,7 @@ class Pump {
   Timer wake_;
   Poll lifeline_;
   Timer lifeline_check_;
+  uint64_t lifeline_check_ms_ = 0;
   std::vector<Poll> writable_;
 };
 

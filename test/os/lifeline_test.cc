@@ -66,6 +66,8 @@ class LifelineTest : public testing::TestWithParam<bool> {
       pollfd polled[] = {{lifeline.fd(), POLLIN, 0}, {hold_[0], POLLIN, 0}};
       ::poll(polled, 2, 100);
       if (polled[1].revents != 0) break;
+      // End of file comes a moment before the parent changes.
+      if (polled[0].revents != 0) ::poll(nullptr, 0, 10);
     }
     Send(Look(lifeline));
     return 0;
@@ -169,6 +171,36 @@ TEST_P(LifelineTest, AStrangerWithCopiesOfTheDescriptorsHidesNothing) {
   EXPECT_EQ(WaitOrphan(end.pid), 0);
   EXPECT_EQ(::write(hold_[1], "x", 1), 1);
   EXPECT_EQ(WaitOrphan(first.pid == end.pid ? second.pid : first.pid), 0);
+}
+
+TEST_P(LifelineTest, AMasterThatDestroysItAndLivesOnIsNotGone) {
+  const pid_t master = Spawn([&] {
+    {
+      absl::StatusOr<Lifeline> lifeline = Lifeline::Create(kernel_);
+      CHILD_EXPECT(lifeline.ok());
+      Spawn([&] {
+        lifeline->EnterChild(kDirect);
+        char byte;
+        CHILD_EXPECT(::read(hold_[0], &byte, 1) == 1);
+        Send(Look(*lifeline));
+        CHILD_EXPECT(::read(hold_[0], &byte, 1) == 1);
+        Send(Look(*lifeline));
+        return 0;
+      });
+    }
+    Send({::getpid(), 0, 0});
+    for (;;) ::pause();
+    return 0;
+  });
+  EXPECT_EQ(Receive().pid, master);
+  EXPECT_EQ(::write(hold_[1], "x", 1), 1);
+  const Report before = Receive();
+  EXPECT_FALSE(before.gone);
+  EXPECT_EQ(before.silent, GetParam()) << "or this test shows nothing";
+  Kill(master);
+  EXPECT_EQ(::write(hold_[1], "x", 1), 1);
+  EXPECT_TRUE(Receive().gone);
+  EXPECT_EQ(WaitOrphan(before.pid), 0);
 }
 
 TEST_P(LifelineTest, AForkOfAWorkerNeitherHidesNorInventsADeath) {
