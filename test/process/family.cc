@@ -694,6 +694,13 @@ Household::Household(const std::function<void()>& life) {
   _exit(::testing::Test::HasFailure() ? 1 : 0);
 }
 
+void Household::StopMaster() {
+  int status = 0;
+  EXPECT_EQ(kill(master_, SIGSTOP), 0);
+  EXPECT_EQ(waitpid(master_, &status, WUNTRACED), master_);
+  EXPECT_TRUE(WIFSTOPPED(status)) << status;
+}
+
 void Household::KillMaster(const std::vector<pid_t>& orphans) {
   orphans_ = orphans;
   int status = 0;

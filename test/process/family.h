@@ -324,6 +324,8 @@ class Household {
   Household& operator=(const Household&) = delete;
   ~Household();
 
+  // Stops the master until it is killed.
+  void StopMaster();
   // Kills the master and reaps it. `orphans` are the pids of its workers, which become children of
   // the test's process.
   void KillMaster(const std::vector<pid_t>& orphans);
