@@ -52,8 +52,10 @@ void PrintTable(const std::vector<Row>& rows) {
   }
   for (const Row& row : rows) {
     std::string line;
-    for (std::size_t column = 0; column < row.size(); ++column)
-      absl::StrAppendFormat(&line, column == 0 ? "%*s" : "  %*s", widths[column], row[column]);
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      if (column > 0) line += "  ";
+      absl::StrAppendFormat(&line, "%*s", widths[column], row[column]);
+    }
     std::puts(line.c_str());
   }
 }
