@@ -28,9 +28,6 @@ class Counter {
   void Add(std::uint64_t amount = 1) {
     value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
-  void Sub(std::uint64_t amount) {
-    value_.store(value_.load(std::memory_order_relaxed) - amount, std::memory_order_relaxed);
-  }
   void Set(std::uint64_t value, std::memory_order order = std::memory_order_relaxed) {
     value_.store(value, order);
   }
@@ -111,7 +108,6 @@ class Meter {
   explicit Meter(CounterPage* page) : page_(page) {}
 
   CounterPage& page() { return *page_; }
-  const CounterPage& page() const { return *page_; }
 
   std::size_t queued_bytes() const { return queued_bytes_; }
   void ChargeQueued(std::size_t bytes) {

@@ -119,8 +119,7 @@ void Inbox::Next(Arrival* arrival) {
       }
     }
     if (discarding_ && begin_ < end_) {
-      if (Discard(arrival)) return;
-      continue;
+      return Discard(arrival);
     }
     if (begin_ == end_) {
       begin_ = end_ = 0;
@@ -171,9 +170,8 @@ void Inbox::DropPacket(bool stale, Arrival* arrival) {
   arrival->damage = {Damage::Kind::kPacket, header_.bytes, header_.source_slot};
 }
 
-// Framing is lost: everything up to the next proven boundary goes. True when there is a loss to
-// report.
-bool Inbox::Discard(Arrival* arrival) {
+// Framing is lost: everything up to the next proven boundary goes.
+void Inbox::Discard(Arrival* arrival) {
   const std::uint64_t bytes = end_ - begin_;
   begin_ = end_ = 0;
   discarding_ = !boundary_;
@@ -182,7 +180,6 @@ bool Inbox::Discard(Arrival* arrival) {
   for (Stream& stream : streams_) stream.suspect = true;
   arrival->kind = Arrival::Kind::kDamage;
   arrival->damage = {Damage::Kind::kFraming, bytes, -1};
-  return true;
 }
 
 Inbox::Verdict Inbox::Judge(const PacketHeader& header) {

@@ -112,7 +112,7 @@ class Inbox {
   Verdict Judge(const PacketHeader& header);
   void Follow(const PacketHeader& header, Stream* stream);
   void DropPacket(bool stale, Arrival* arrival);
-  bool Discard(Arrival* arrival);
+  void Discard(Arrival* arrival);
   bool TakeRecord(const Record& record, Arrival* arrival);
   bool TakeStart(const Record& record, Stream* stream, Arrival* arrival);
   bool TakePart(const Record& record, Stream* stream, Arrival* arrival);

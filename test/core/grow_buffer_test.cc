@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -144,6 +145,31 @@ TEST(GrowBuffer, ClearKeepsAModestBlockAndFreesALargeOne) {
   EXPECT_EQ(buffer.capacity(), 0u);
   EXPECT_EQ(memory.live_bytes(), 0u);
   buffer.Clear();
+}
+
+TEST(GrowBuffer, DataThatCannotBeCopiedStaysWhereItIs) {
+  MemoryFaults memory;
+  std::string_view data = "lent";
+  GrowBuffer* collected = nullptr;
+  memory.Fail(1);
+  EXPECT_EQ(TakeData(&data, &collected).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(data, "lent");
+  EXPECT_EQ(TakeData(&data, &collected).value().view(), "lent");
+  EXPECT_TRUE(data.empty());
+}
+
+TEST(GrowBuffer, BlocksGrowWithAndWithoutContent) {
+  for (const std::size_t keep : {0, 10}) {
+    char* block = AllocateBlock(10);
+    std::memcpy(block, "0123456789", 10);
+    char* larger = GrowBlock(block, 10, 100000, keep);
+    ASSERT_NE(larger, nullptr);
+    EXPECT_EQ(std::string(larger, keep), std::string("0123456789", keep));
+    // What no machine has.
+    EXPECT_EQ(GrowBlock(larger, 100000, std::size_t{1} << 60, keep), nullptr);
+    EXPECT_EQ(std::string(larger, keep), std::string("0123456789", keep));
+    FreeBlock(larger, 100000);
+  }
 }
 
 TEST(GrowBuffer, FreeGivesEverythingBack) {

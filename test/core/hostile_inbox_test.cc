@@ -159,6 +159,47 @@ TEST(Framing, ThePeerGoesOnAfterALossInTheMidstOfAnAlert) {
   }
 }
 
+// The sender was heard before, and its next alert lost its beginning with the framing: the rest of
+// that is no new damage.
+TEST(Framing, TheRestOfAnAlertThatWasLostIsNoNewDamage) {
+  InboxBench bench;
+  bench.Feed(From(2).Whole("before", "").Bytes());
+  bench.Feed("rubbish" + From(2, 2).First("lost", 30, std::string(10, 'x')).Bytes());
+  bench.Feed(From(2, 3).Middle(std::string(10, 'y')).Bytes());
+  bench.Feed(From(2, 3).Last(std::string(10, 'z')).Bytes());
+  bench.Feed(From(2, 3).Whole("after", "").Bytes());
+  std::vector<std::string> names;
+  for (const Seen& seen : bench.Take()) {
+    if (seen.kind == Arrival::Kind::kAlert) names.push_back(seen.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"before", "after"}));
+  EXPECT_EQ(bench.stats().damaged_records, 0u);
+  EXPECT_EQ(bench.stats().damaged_framing, 1u);
+  EXPECT_EQ(bench.stats().lost_alerts, 1u);
+}
+
+// A relative has enlarged the pipe: a full read ends inside a packet. Asked too often the inbox
+// says the same, and the rest completes the packet.
+TEST(Framing, AReadThatEndsInsideAPacketGoesOn) {
+  FamilySettings settings = InboxBench::Settings();
+  settings.pipe_capacity = 4096;
+  InboxBench bench(settings);
+  std::string stream;
+  for (std::uint64_t sequence = 1; stream.size() <= 8192; ++sequence)
+    stream += From(2, sequence).Whole("n" + std::to_string(sequence), MakeData(2700)).Bytes();
+  const std::string_view rest = bench.ReadOnce(stream);
+  ASSERT_FALSE(rest.empty());
+  ASSERT_EQ(bench.TakeAlerts().size(), 2u);
+  Arrival arrival;
+  bench.inbox->Next(&arrival);
+  EXPECT_EQ(arrival.kind, Arrival::Kind::kNone);
+  bench.Feed(rest);
+  const std::vector<Seen> seen = bench.TakeAlerts();
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_EQ(seen[0].name, "n3");
+  bench.ExpectNoDamage();
+}
+
 TEST(Framing, RandomBytes) {
   for (unsigned seed = 1; seed <= 300; ++seed) {
     std::mt19937 random(seed);

@@ -317,6 +317,13 @@ TEST(Limits, AnyAllocationThatFailsRejectsOneAlert) {
   EXPECT_GT(nth, 4);
 }
 
+TEST(Limits, TheReadBufferIsAllocatedOnce) {
+  InboxBench bench;
+  char* space = bench.inbox->space();
+  EXPECT_TRUE(bench.inbox->Allocate());
+  EXPECT_EQ(bench.inbox->space(), space);
+}
+
 TEST(Limits, NoMemoryForTheReadBuffer) {
   MemoryFaults memory;
   CounterPage page;

@@ -255,6 +255,12 @@ TEST(Lent, SettledAfterAnyNumberOfWrites) {
   }
 }
 
+TEST(Lent, NothingIsNotUntouched) {
+  OutboxBench bench;
+  EXPECT_EQ(bench.outbox.lent(), nullptr);
+  EXPECT_FALSE(bench.outbox.lent_untouched());
+}
+
 TEST(Lent, AnAlertWithoutABulkIsNeverLent) {
   OutboxBench bench;
   ASSERT_TRUE(bench.Lend("", MakeData(8116)));

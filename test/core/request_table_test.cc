@@ -102,6 +102,15 @@ TEST(RequestTable, ADeathEndsThoseOfItsIncarnationAndEarlierOnes) {
 }
 
 // Against a map, with every way to end.
+TEST(RequestTable, WithoutADeadlineNotEvenTheEndOfTimeEndsIt) {
+  RequestTable table;
+  table.DecideExpired(kNever);
+  const std::uint64_t id = AddOpen(&table, PeerAt(1));
+  table.DecideExpired(kNever);
+  EXPECT_FALSE(table.has_ended());
+  EXPECT_TRUE(table.IsOpen(id, PeerAt(1)));
+}
+
 TEST(RequestTable, KeepsDeadlinesInOrderWhateverHappens) {
   std::mt19937 random(17);
   const auto pick = [&](std::uint64_t below) { return random() % below; };

@@ -204,12 +204,27 @@ BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_vi
   auto lent = std::make_unique<std::string>(data);
   Content content{name, *lent};
   Payload payload(&content, nullptr, &at(from).meter());
+  BroadcastResult result = PostToAll(from, scope, content, &payload);
+  std::fill(lent->begin(), lent->end(), '!');
+  return result;
+}
+
+BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_view name,
+                                           Buffer data) {
+  if (absl::Status status = at(from).CheckContent(name, data.size()); !status.ok()) return status;
+  Content content{name, {}};
+  Payload payload(&content, &data, &at(from).meter());
+  return PostToAll(from, scope, content, &payload);
+}
+
+BroadcastResult SimulatedFamily::PostToAll(int from, Scope scope, const Content& content,
+                                           Payload* payload) {
   std::vector<Target> targets;
   at(from).Select(scope, &targets);
   BroadcastResult result;
   for (const Target& target : targets) {
-    const bool first_charge = payload.shared == nullptr || result.accepted == 0;
-    SendResult sent = Queue(from, target, content, &payload, first_charge);
+    const bool first_charge = payload->shared == nullptr || result.accepted == 0;
+    SendResult sent = Queue(from, target, content, payload, first_charge);
     if (sent.ok()) {
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
@@ -219,8 +234,7 @@ BroadcastResult SimulatedFamily::Broadcast(int from, Scope scope, std::string_vi
           {{static_cast<pid_t>(word.pid), target.slot, word.generation}, sent});
     }
   }
-  for (const Target& target : targets) SettleLent(from, target.slot, &payload, true);
-  std::fill(lent->begin(), lent->end(), '!');
+  for (const Target& target : targets) SettleLent(from, target.slot, payload, true);
   return result;
 }
 

@@ -104,6 +104,7 @@ class SimulatedFamily {
   SendResult Send(int from, const To& to, std::string_view name, std::string_view data = {});
   SendResult Send(int from, const To& to, std::string_view name, Buffer data);
   BroadcastResult Broadcast(int from, Scope scope, std::string_view name, std::string_view data);
+  BroadcastResult Broadcast(int from, Scope scope, std::string_view name, Buffer data);
   // *request_id, if wanted, is set when it is accepted.
   SendResult Request(int from, const To& to, std::string_view name, std::string_view data = {},
                      std::uint64_t deadline = kNever, std::uint64_t* request_id = nullptr);
@@ -185,6 +186,7 @@ class SimulatedFamily {
   SendResult SendLent(int from, const To& to, Content content, const Terms* request);
   SendResult SendHandedOver(int from, const To& to, Content content, Buffer data,
                             const Terms* request);
+  BroadcastResult PostToAll(int from, Scope scope, const Content& content, Payload* payload);
   SendResult Post(int from, const To& to, Content content, Payload* payload, const Terms* request);
   SendResult QueueRequest(int from, const Target& target, Content content, Payload* payload,
                           const Terms& request);
