@@ -164,6 +164,266 @@ TEST(ForgedNotices, OfTheReceiverItselfAreNoNews) {
   EXPECT_EQ(family->stats(1).control_read, before + 1);
 }
 
+std::string ForgedDraining(int from, std::uint32_t generation, std::uint64_t sequence,
+                           const DrainingBody& body) {
+  return PacketBuilder(from, generation, 1, sequence).Control(RecordKind::kDraining, body).Bytes();
+}
+
+TEST(ForgedNotices, OfDrainingThatTheRosterDoesNotBearOutAreDamage) {
+  FamilySettings settings = Settings(5);
+  const auto family = std::make_unique<SimulatedFamily>(settings);
+  for (int slot = 1; slot <= 3; ++slot) family->Respawn(slot);
+  family->BeginRespawn(4);
+  ASSERT_TRUE(family->Step(4));
+  family->Settle();
+  const DrainingBody bodies[] = {
+      {kMasterSlot, 1, 0}, {99, 1, 0}, {2, 1, 99}, {2, 2, 0}, {3, 1, 0}, {4, 1, 0}, {5, 1, 0},
+  };
+  for (const DrainingBody& body : bodies) {
+    const std::uint64_t before = family->stats(1).damaged_records;
+    family->Inject(1, ForgedDraining(2, 1, 1, body));
+    family->ReadAll(1);
+    EXPECT_EQ(family->stats(1).damaged_records, before + 1) << body.slot << ' ' << body.generation;
+  }
+  const std::uint64_t before = family->stats(1).damaged_records;
+  family->Inject(1, ForgedDraining(2, 1, 1, {3, 0, 0}));
+  family->ReadAll(1);
+  EXPECT_EQ(family->stats(1).damaged_records, before) << "it may just be late";
+  for (const int slot : {2, 3}) EXPECT_TRUE(family->Send(1, To(family->PeerIn(slot)), "n").ok());
+  EXPECT_FALSE(family->at(1).told_to_drain());
+}
+
+// Of a predecessor about its successor, and of the master about a successor of the reader's own.
+TEST(ForgedNotices, OfDrainingAboutOthersAreDamageEvenIfTrue) {
+  const auto family = Workers(2);
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  family->Retire(2);
+  family->Inject(1, ForgedDraining(2, 1, 1, {2, 2, 0}));
+  family->ReadAll(1);
+  EXPECT_EQ(family->stats(1).damaged_records, 1u);
+  family->roster_memory().Publish(1, 2, SlotState::kDraining, 4711);
+  family->Inject(1, ForgedDraining(kMasterSlot, 1, 1, {1, 2, 0}));
+  family->ReadAll(1);
+  EXPECT_EQ(family->stats(1).damaged_records, 2u);
+  EXPECT_FALSE(family->at(1).told_to_drain());
+}
+
+// ---- Barriers -----------------------------------------------------------------------------------
+
+std::vector<int> BarriersOk(SimulatedFamily* family, int slot) {
+  std::vector<int> numbers;
+  for (const auto& [number, report] : family->BarriersEnded(slot)) {
+    EXPECT_TRUE(report.status.ok()) << report.status;
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// Worker 1 owes one acknowledgement that may leave, and one that has to wait for an alert; and has
+// asked in the same way itself.
+TEST(BarrierCorners, WhatMayLeaveDoesAndTheRestWaits) {
+  const auto family = Workers(2);
+  family->pipe(2).refusals = 1;
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  family->EndTurn(1);  // finds the pipe full
+  ASSERT_TRUE(family->Barrier(2, Scope::kOthers, 3).ok());
+  family->Pump(2);
+  family->ReadAll(1);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "n", "x").ok());
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 2).ok());
+  ASSERT_TRUE(family->Barrier(2, Scope::kOthers, 4).ok());
+  family->Pump(2);
+  family->ReadAll(1);
+  family->Settle();
+  EXPECT_EQ(family->Deliver(2).size(), 1u);
+  EXPECT_EQ(BarriersOk(family.get(), 1), (std::vector<int>{1, 2}));
+  EXPECT_EQ(BarriersOk(family.get(), 2), (std::vector<int>{3, 4}));
+}
+
+// Packets that what is sent back fills to the last bytes, so that an acknowledgement or a barrier
+// does or does not fit behind it.
+TEST(BarrierCorners, ComeBehindWhatIsSentBackWhateverFits) {
+  for (std::size_t length = 0; length <= 64; ++length) {
+    for (const bool asks : {false, true}) {
+      const auto family = Narrow();
+      const std::size_t each = RecordSize(RecordKind::kReject, 0, length, RejectBody::kBytes);
+      const auto count = static_cast<int>((kPacketBytesMax - kHeaderBytes) / each);
+      RejectMany(family.get(), count, std::string(length, 'n'));
+      const int asker = asks ? 2 : 1;
+      ASSERT_TRUE(family->Barrier(asker, Scope::kOthers, 1).ok());
+      if (!asks) {
+        family->Pump(1);
+        family->ReadAll(2);
+      }
+      family->Settle();
+      ASSERT_EQ(BarriersOk(family.get(), asker), std::vector<int>{1}) << length;
+      EXPECT_EQ(Of(Event::Kind::kUndelivered, family->Events(1)).size(),
+                static_cast<std::size_t>(count));
+    }
+  }
+}
+
+TEST(BarrierCorners, OneThatWasReplacedSinceItWasChosenHasDied) {
+  const auto family = Workers(3);
+  std::vector<Target> targets;
+  family->at(1).SelectLiving(Scope::kOthers, &targets);
+  ASSERT_EQ(targets.size(), 2u);
+  const Peer before = family->PeerIn(2);
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+  BarrierReport seen;
+  int calls = 0;
+  BarrierCallback callback = [&](const BarrierReport& report) {
+    seen = report;
+    ++calls;
+  };
+  ASSERT_TRUE(family->at(1).BeginBarrier(targets, kNever, &callback).ok());
+  family->Settle();
+  family->BarriersEnded(1);
+  ASSERT_EQ(calls, 1);
+  EXPECT_TRUE(seen.status.ok()) << seen.status;
+  ASSERT_EQ(seen.died.size(), 1u);
+  EXPECT_EQ(seen.died[0].slot, before.slot);
+  EXPECT_EQ(seen.died[0].generation, before.generation);
+}
+
+TEST(BarrierCorners, AskNeitherTheDeadNorTheUnreachable) {
+  const auto family = Workers(4);
+  family->Kill(2);
+  family->Bury(2);
+  family->Kill(3);
+  family->at(1).PeerUnreachable(3);
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  for (int i = 0; i < 5; ++i) {
+    for (const int slot : {1, 4}) {
+      family->ReadAll(slot);
+      family->Pump(slot);
+    }
+  }
+  EXPECT_EQ(BarriersOk(family.get(), 1), std::vector<int>{1});
+}
+
+// ---- Being replaced -----------------------------------------------------------------------------
+
+// Drains worker 1 with everybody's turns, as far as it gets.
+void DrainFirst(SimulatedFamily* family) {
+  family->Retire(1);
+  family->Pump(kMasterSlot);
+  family->ReadAll(1);
+  ASSERT_TRUE(family->at(1).told_to_drain());
+  family->at(1).BeginDrain();
+  family->at(1).BeginDrain();  // the second time is no news
+  for (int i = 0; i < 10; ++i) {
+    for (int slot = 0; slot < family->slots(); ++slot) {
+      if (!family->runs(slot)) continue;
+      family->ReadAll(slot);
+      family->Pump(slot);
+    }
+  }
+}
+
+TEST(DrainCorners, InFavourOfNobody) {
+  const auto family = Workers(2);
+  DrainFirst(family.get());
+  const std::vector<Told> told = Of(Event::Kind::kDraining, family->Events(1));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].peer, Peer());
+  EXPECT_TRUE(family->at(1).drained());
+  EXPECT_EQ(family->stats(1).barriers_begun, 2u);
+}
+
+TEST(DrainCorners, NobodyWaitsForOneThatCannotBeReached) {
+  const auto family = Workers(3);
+  family->Kill(2);
+  family->at(1).PeerUnreachable(2);
+  DrainFirst(family.get());
+  EXPECT_TRUE(family->at(1).drained());
+}
+
+// The last of others has come; own responses and acknowledgements have not left.
+TEST(DrainCorners, WhatIsOwedAtTheEndIsWaitedFor) {
+  const auto family = Workers(2);
+  DrainFirst(family.get());
+  ASSERT_TRUE(family->at(1).drained());
+  family->pipe(2).refusals = 1;
+  ASSERT_TRUE(family->Respond(1, family->PeerIn(2), 4711).ok());
+  family->EndTurn(1);
+  EXPECT_FALSE(family->at(1).drained()) << "a response";
+  family->Pump(1);
+  EXPECT_TRUE(family->at(1).drained());
+  ASSERT_TRUE(family->Barrier(2, Scope::kOthers, 1).ok());
+  family->Pump(2);
+  family->ReadAll(1);
+  EXPECT_FALSE(family->at(1).drained()) << "an acknowledgement";
+  family->Pump(1);
+  EXPECT_TRUE(family->at(1).drained());
+  family->ReadAll(2);
+  EXPECT_EQ(BarriersOk(family.get(), 2), std::vector<int>{1});
+}
+
+TEST(DrainCorners, TheSuccessorInTheSameSlotIsSentTo) {
+  const auto family = Workers(2);
+  DrainFirst(family.get());
+  const Peer before = family->PeerIn(1);
+  EXPECT_FALSE(family->Send(2, To(before), "n").ok()) << "it has said its last";
+  family->Kill(1);
+  family->Bury(1);
+  family->Respawn(1);
+  EXPECT_TRUE(family->Send(2, To(family->PeerIn(1)), "n").ok());
+  EXPECT_FALSE(family->Send(2, To(before), "n").ok());
+}
+
+// Worker 1 comes when worker 2 is being replaced.
+TEST(DrainCorners, ANewcomerSendsToOneThatIsBeingReplacedOnlyAfterItHasHeardIt) {
+  const auto family = Workers(3);
+  family->Retire(2);
+  family->Kill(1);
+  family->Bury(1);
+  family->Respawn(1);
+  const Peer old = family->PeerIn(2);
+  EXPECT_FALSE(family->Send(1, To(old), "n").ok());
+  ASSERT_TRUE(family->Send(3, To::Slot(1), "n").ok());
+  family->Pump(3);
+  EXPECT_EQ(family->Deliver(1).size(), 1u);
+  EXPECT_FALSE(family->Send(1, To(old), "n").ok()) << "another one was heard";
+  ASSERT_TRUE(family->Send(2, To::Slot(1), "n").ok());
+  family->Pump(2);
+  EXPECT_EQ(family->Deliver(1).size(), 1u);
+  EXPECT_TRUE(family->Send(1, To(old), "n").ok());
+}
+
+TEST(DrainCorners, ASuccessorIsHeardWhereItsPredecessorWasNot) {
+  const auto family = Workers(3);
+  family->Retire(2);
+  family->Kill(1);
+  family->Bury(1);
+  family->Respawn(1);
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  ASSERT_TRUE(family->Send(2, To::Slot(1), "n").ok());
+  family->Settle();
+  EXPECT_EQ(family->Deliver(1).size(), 1u);
+  EXPECT_TRUE(family->Send(1, To(family->PeerIn(2)), "n").ok());
+}
+
+// The word changes before the child has made its endpoint.
+TEST(DrainCorners, OneThatIsReplacedBeforeItBeginsTalksToItself) {
+  HeapRoster roster(GenerousSettings(3));
+  roster.Publish(kMasterSlot, 1, SlotState::kUp, 100);
+  roster.Publish(1, 1, SlotState::kDraining, 101);
+  roster.Publish(2, 1, SlotState::kDraining, 102);
+  CounterPage page;
+  Endpoint endpoint(roster.roster(), {101, 1, 1}, &page, nullptr);
+  Target target;
+  EXPECT_TRUE(endpoint.Resolve(To(Peer{101, 1, 1}), &target).ok());
+  EXPECT_FALSE(endpoint.Resolve(To(Peer{102, 2, 1}), &target).ok());
+}
+
 // ---- Who is there -------------------------------------------------------------------------------
 
 std::set<int> LiveSlots(const Endpoint& endpoint) {

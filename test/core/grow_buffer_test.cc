@@ -166,6 +166,7 @@ TEST(GrowBuffer, BlocksGrowWithAndWithoutContent) {
     ASSERT_NE(larger, nullptr);
     EXPECT_EQ(std::string(larger, keep), std::string("0123456789", keep));
     // What no machine has.
+    EXPECT_EQ(AllocateBlock(std::size_t{1} << 60), nullptr);
     EXPECT_EQ(GrowBlock(larger, 100000, std::size_t{1} << 60, keep), nullptr);
     EXPECT_EQ(std::string(larger, keep), std::string("0123456789", keep));
     FreeBlock(larger, 100000);
