@@ -344,6 +344,27 @@ TEST(DrainCorners, NobodyWaitsForOneThatCannotBeReached) {
   EXPECT_TRUE(family->at(1).drained());
 }
 
+// The master dies in either round. Nobody tells of it but the lifeline.
+TEST(DrainCorners, GoesOnWithoutTheMaster) {
+  for (int turns = 0; turns < 6; ++turns) {
+    const auto family = Workers(3);
+    family->Retire(1);
+    family->Pump(kMasterSlot);
+    family->ReadAll(1);
+    family->at(1).BeginDrain();
+    const auto turn = [&](int first) {
+      for (int slot = first; slot < family->slots(); ++slot) {
+        family->ReadAll(slot);
+        family->Pump(slot);
+      }
+    };
+    for (int i = 0; i < turns; ++i) turn(kMasterSlot);
+    for (int slot = 1; slot < family->slots(); ++slot) family->at(slot).PeerGone(kMasterSlot);
+    for (int i = 0; i < 10; ++i) turn(1);
+    EXPECT_TRUE(family->at(1).drained()) << turns;
+  }
+}
+
 // The last of others has come; own responses and acknowledgements have not left.
 TEST(DrainCorners, WhatIsOwedAtTheEndIsWaitedFor) {
   const auto family = Workers(2);
