@@ -56,18 +56,18 @@ void RejectMany(SimulatedFamily* family, int count, std::string_view name) {
 // With names of every length, so that all ways to fill a packet come up, also those in which it has
 // no room for a request that nobody has handled.
 TEST(Returns, FillPacketsToWhateverFits) {
-  for (std::size_t length = 0; length <= 64; ++length) {
+  for (std::size_t length = 0; length <= 32; ++length) {
     const auto family = Narrow();
     const std::string name(length, 'n');
     ASSERT_TRUE(family->Request(1, To::Slot(2), "ask").ok());
     family->Pump(1);
     const std::vector<Delivery> asked = family->Deliver(2);
     ASSERT_EQ(asked.size(), 1u);
-    RejectMany(family.get(), 250, name);
+    RejectMany(family.get(), 140, name);
     family->at(2).Unhandled(asked[0].sender, asked[0].request_id);
     family->Settle();
     const std::vector<Told> told = Of(Event::Kind::kUndelivered, family->Events(1));
-    ASSERT_EQ(told.size(), 250u) << length;
+    ASSERT_EQ(told.size(), 140u) << length;
     for (std::size_t i = 0; i < told.size(); ++i) {
       ASSERT_EQ(told[i].name, name);
       ASSERT_EQ(told[i].alert_id, i + 2);
@@ -245,7 +245,7 @@ TEST(BarrierCorners, WhatMayLeaveDoesAndTheRestWaits) {
 // Packets that what is sent back fills to the last bytes, so that an acknowledgement or a barrier
 // does or does not fit behind it.
 TEST(BarrierCorners, ComeBehindWhatIsSentBackWhateverFits) {
-  for (std::size_t length = 0; length <= 64; ++length) {
+  for (std::size_t length = 0; length <= 32; ++length) {
     for (const bool asks : {false, true}) {
       const auto family = Narrow();
       const std::size_t each = RecordSize(RecordKind::kReject, 0, length, RejectBody::kBytes);
