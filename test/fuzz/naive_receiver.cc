@@ -87,7 +87,24 @@ std::vector<NaiveArrival> NaiveReceiver::Read(std::string_view bytes, bool less)
     rest.remove_prefix(header.length);
   }
   pending_ = std::string(rest);
+  LookAgain(less);
   return std::move(arrivals_);
+}
+
+// Notices may be gone with the framing. What the roster said then holds once the pipe has been
+// found empty after that.
+void NaiveReceiver::LookAgain(bool less) {
+  if (!lost_then_.empty() && less) {
+    for (std::size_t slot = 1; slot < lost_then_.size(); ++slot) {
+      const NaiveSlot& word = lost_then_[slot];
+      if (word.state == NaiveSlot::kDown) Bury(static_cast<int>(slot), word.generation);
+      if (word.lives() && word.generation > 1) Bury(static_cast<int>(slot), word.generation - 1);
+    }
+    if (lost_then_[1].state == NaiveSlot::kDraining) told_to_drain_ = true;
+    lost_then_.clear();
+  }
+  if (lost_now_) lost_then_ = roster_;
+  lost_now_ = false;
 }
 
 // Returns how many bytes are gone.
@@ -100,6 +117,7 @@ std::size_t NaiveReceiver::LoseFraming(std::string_view bytes, bool less) {
   for (std::size_t slot = 0; slot < roster_.size(); ++slot)
     streams_[static_cast<int>(slot)].after_loss = true;
   lost_ = !less;
+  lost_now_ = true;
   return end;
 }
 
@@ -319,7 +337,12 @@ bool NaiveReceiver::Died(std::string_view body) {
   if (slot == 0 || slot >= roster_.size()) return false;
   const NaiveSlot& word = roster_[slot];
   if (!word.IsDead(generation)) return false;
-  Stream& stream = streams_[static_cast<int>(slot)];
+  Bury(static_cast<int>(slot), generation);
+  return true;
+}
+
+void NaiveReceiver::Bury(int slot, std::uint32_t generation) {
+  Stream& stream = streams_[slot];
   if (stream.generation <= generation && !Is(kKeepsPartsOfTheDead)) {
     if (stream.state == State::kParts) ++counters_["partials_dropped"];
     Drop(&stream);
@@ -327,21 +350,19 @@ bool NaiveReceiver::Died(std::string_view body) {
   stream.dead = std::max(stream.dead, generation);
   std::vector<std::uint64_t> ending;
   for (const auto& [id, request] : requests_) {
-    if (request.slot == static_cast<int>(slot) && request.generation <= generation)
-      ending.push_back(id);
+    if (request.slot == slot && request.generation <= generation) ending.push_back(id);
   }
   for (const std::uint64_t id : ending) {
     requests_.erase(id);
     ended_.push_back(id);
   }
   for (Barrier& barrier : open_barriers_) {
-    const auto at = barrier.waiting.find(static_cast<int>(slot));
+    const auto at = barrier.waiting.find(slot);
     if (at == barrier.waiting.end() || at->second > generation) continue;
     barrier.waiting.erase(at);
-    barrier.died.push_back(static_cast<int>(slot));
+    barrier.died.push_back(slot);
   }
   SettleBarriers();
-  return true;
 }
 
 bool NaiveReceiver::Joined(std::string_view body) {

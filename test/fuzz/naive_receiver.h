@@ -155,6 +155,8 @@ class NaiveReceiver {
   void Control(const NaiveHeader& header, const NaiveRecord& record);
   bool ControlIsGood(const NaiveHeader& header, const NaiveRecord& record);
   bool Died(std::string_view body);
+  void Bury(int slot, std::uint32_t generation);
+  void LookAgain(bool less);
   bool Joined(std::string_view body);
   bool Rejected(const NaiveHeader& header, const NaiveRecord& record);
   bool Unhandled(const NaiveHeader& header, std::string_view body);
@@ -172,6 +174,8 @@ class NaiveReceiver {
   NaiveLimits limits_;
   std::string pending_;
   bool lost_ = false;
+  bool lost_now_ = false;             // in this read
+  std::vector<NaiveSlot> lost_then_;  // the roster when that was
   std::map<int, Stream> streams_;
   std::map<int, Sender> sent_;
   std::map<std::uint64_t, Request> requests_;
