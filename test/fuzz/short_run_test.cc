@@ -35,7 +35,7 @@ std::string ReadFile(const std::string& path) {
 
 std::string CorpusFolder() {
   const char* folder = std::getenv("ALERTPIPE_FUZZ_CORPUS");
-  return folder == nullptr ? "." : folder;
+  return folder == nullptr ? "" : folder;
 }
 
 // In the order of their names, so that every run is the same.
