@@ -516,6 +516,10 @@ std::vector<Seed> Seeds() {
   patched.Number(ArchiveAt(3) + kTagAt, 2).Number(3, 8)(3);
   patched(1, 2, 16, 2, 1)(1).Number(2 * kPageBytes + kTagAt, 2).Number(7, 8)(3);
   add("patched", patched);
+  Script tag;
+  tag(kFamilies, 1)(0, 1, 0, 2, 0, 2);
+  tag(1, 2, 16, 2, 1)(1).Number(kPageBytes + kTagAt, 2).Number(7, 8)(3);
+  add("tag_of_another", tag);
   Script cut;
   cut(kFamilies, 1)(0, 1, 8, 2, 0, 2).Number(800, 2)(1, 2, 0, 2, 1);
   add("cut_short", cut);
