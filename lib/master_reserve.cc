@@ -7,9 +7,6 @@
 // After the program's fork both processes have the Slot. Who may do what with it is decided in two
 // places: the fork guard tells parent and child apart, and the claim in the slot's counter page
 // (core/claim.h) lets either one child attach or the master take the slot back, never both.
-#include <signal.h>
-#include <unistd.h>
-
 #include <string>
 #include <utility>
 
@@ -18,6 +15,7 @@
 #include "child_side.h"
 #include "core/claim.h"
 #include "master_state.h"
+#include "os/calls.h"
 
 namespace alertpipe {
 
@@ -56,13 +54,13 @@ absl::StatusOr<internal::Family*> Master::State::Enter(int slot, std::uint32_t g
 // Asked in a forked process. Without a pidfd a master that is a zombie counts as alive.
 bool Master::State::MasterLives() const {
   if (family->lifeline().by_pidfd()) return !family->lifeline().MasterGone();
-  return kill(impl->core().self().pid, 0) == 0;
+  return os::calls().kill(impl->core().self().pid, 0) == 0;
 }
 
 // Whether the calling process can become the worker of that incarnation; if so it alone can.
 absl::Status Master::State::CheckEntry(int slot, std::uint32_t generation) {
   const std::string which = absl::StrCat("slot ", slot, " (generation ", generation, ")");
-  const pid_t self = getpid();
+  const pid_t self = os::calls().getpid();
   if (impl->in_owner()) {
     return absl::FailedPreconditionError(absl::StrCat(
         which, " was reserved by this process: it is for a child that is forked afterwards"));
@@ -82,9 +80,10 @@ absl::Status Master::State::CheckEntry(int slot, std::uint32_t generation) {
     return absl::FailedPreconditionError(absl::StrCat(which, " belongs to the process ", word.pid));
   }
   // Asked in this order: a parent that is not the master proves nothing once that is dead.
-  if (const pid_t master = impl->core().self().pid; getppid() != master && MasterLives()) {
+  const pid_t parent = os::calls().getppid();
+  if (const pid_t master = impl->core().self().pid; parent != master && MasterLives()) {
     return absl::FailedPreconditionError(absl::StrCat(which, " is for a child of the process ",
-                                                      master, ", not for one of ", getppid()));
+                                                      master, ", not for one of ", parent));
   }
   core::Claim& claim = family->counters(slot)->claim;
   const std::uint32_t holder = claim.Take(generation, static_cast<std::uint32_t>(self));

@@ -55,7 +55,7 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
 
   internal::Wiring wiring;
   wiring.roster = state->family->roster();
-  wiring.self = {getpid(), kMasterSlot, 1};
+  wiring.self = {os::calls().getpid(), kMasterSlot, 1};
   wiring.page = state->family->counters(kMasterSlot);
   state->family->ResetCounters(kMasterSlot, 1);
   wiring.notices = &state->shared->board;
@@ -403,7 +403,7 @@ void Master::State::NeutraliseLoop() {
 // Gives up what is not this process's own: it has become the worker of `slot`.
 void Master::State::EnterChild(int slot) {
   own_slot_ = slot;
-  own_pid_ = getpid();
+  own_pid_ = os::calls().getpid();
   const bool attached = impl->on_loop();
   if (attached) NeutraliseLoop();
   if (watch_.has_value()) watch_->EnterChild(attached);

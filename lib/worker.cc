@@ -2,8 +2,6 @@
 #include <alertpipe/slot.h>
 #include <alertpipe/worker.h>
 
-#include <unistd.h>
-
 #include <utility>
 
 #include <absl/status/status.h>
@@ -12,6 +10,7 @@
 #include "child_side.h"
 #include "endpoint_impl.h"
 #include "family.h"
+#include "os/calls.h"
 #include "os/sigpipe.h"
 
 namespace alertpipe {
@@ -57,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Attach(Slot slot, uv_loop_s* loo
 
   internal::Wiring wiring;
   wiring.roster = family->roster();
-  wiring.self = {getpid(), side->slot, side->generation};
+  wiring.self = {os::calls().getpid(), side->slot, side->generation};
   wiring.page = family->counters(side->slot);
   wiring.kernel = family->kernel();
   wiring.inbox_fd = family->inbox_fd(side->slot);

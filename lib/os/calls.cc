@@ -28,10 +28,6 @@ int Fcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argum
 
 int Open(const char* path, int flags) { return ::open(path, flags); }
 
-void* Mremap(void* at, size_t bytes_old, size_t bytes_new, int flags) {
-  return ::mremap(at, bytes_old, bytes_new, flags);
-}
-
 int PidfdOpen(pid_t pid, unsigned flags) {
   return static_cast<int>(::syscall(SYS_pidfd_open, pid, flags));
 }
@@ -60,7 +56,6 @@ constexpr Calls RealCalls() {
   real.close = &::close;
   real.dup3 = &::dup3;
   real.eventfd = &Eventfd;
-  real.read = &::read;
   real.preadv2 = &::preadv2;
   real.pwritev2 = &::pwritev2;
   real.getdents64 = &Getdents64;
@@ -75,9 +70,7 @@ constexpr Calls RealCalls() {
   real.ftruncate = &::ftruncate;
   real.mmap = &::mmap;
   real.munmap = &::munmap;
-  real.mremap = &Mremap;
   real.madvise = &::madvise;
-  real.mprotect = &::mprotect;
 
   real.fork = &::fork;
   real.getpid = &::getpid;

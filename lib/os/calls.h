@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one seam between alertpipe and the kernel. Everything under lib/os reaches the system through
-// the table that calls() returns, so that a test can make the Nth call of any function fail and
-// prove that the code above neither leaks nor lies. The table is filled before any code runs
+// The one seam between alertpipe and the kernel. The library reaches the system through the table
+// that calls() returns, so that a test can make the Nth call of any function fail and prove that
+// the code above neither leaks nor lies (test/faults). The table is filled before any code runs
 // (constant initialisation), so that static constructors may use it too.
+//
+// Besides it there are only: memory for payload, which has a seam of its own (core/memory.h); what
+// cannot fail (sysconf for the page size, _exit); fflush of the program's stdio around a fork; and
+// libuv. A test compares that with the symbols of the built objects (test/repo/seam_test.py).
 
 #ifndef ALERTPIPE_OS_CALLS_H_
 #define ALERTPIPE_OS_CALLS_H_
@@ -25,8 +29,8 @@ namespace alertpipe::os {
 // A member called sigaction would hide the type of the same name.
 using SignalAction = struct sigaction;
 
-// Function pointers with libc's signatures and conventions: the result is -1 (MAP_FAILED for mmap
-// and mremap) and errno is set on failure. Variadic functions are narrowed to the form that is used
+// Function pointers with libc's signatures and conventions: the result is -1 (MAP_FAILED for mmap)
+// and errno is set on failure. Variadic functions are narrowed to the form that is used
 // here. Entries may be replaced only while no other thread uses the table; a forked child has a
 // copy of its own.
 struct Calls {
@@ -37,7 +41,6 @@ struct Calls {
   int (*close)(int fd);
   int (*dup3)(int from, int to, int flags);
   int (*eventfd)(unsigned initial, int flags);
-  ssize_t (*read)(int fd, void* data, size_t bytes);
   ssize_t (*preadv2)(int fd, const iovec* parts, int count, off_t offset, int flags);
   ssize_t (*pwritev2)(int fd, const iovec* parts, int count, off_t offset, int flags);
   ssize_t (*getdents64)(int fd, void* data, size_t bytes);
@@ -53,9 +56,7 @@ struct Calls {
   int (*ftruncate)(int fd, off_t bytes);
   void* (*mmap)(void* at, size_t bytes, int protection, int flags, int fd, off_t offset);
   int (*munmap)(void* at, size_t bytes);
-  void* (*mremap)(void* at, size_t bytes_old, size_t bytes_new, int flags);
   int (*madvise)(void* at, size_t bytes, int advice);
-  int (*mprotect)(void* at, size_t bytes, int protection);
 
   // Processes and signals.
   pid_t (*fork)();

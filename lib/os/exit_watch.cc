@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "absl/strings/str_cat.h"
 #include "os/calls.h"
@@ -66,7 +67,10 @@ size_t ExitWatch::Exited(uint64_t* tags, size_t max) noexcept {
   epoll_event events[kExitedMax];
   const int wanted = static_cast<int>(std::min(max, kExitedMax));
   if (wanted == 0) return 0;
-  const int got = calls().epoll_wait(epoll_.get(), events, wanted, 0);
+  int got;
+  do {
+    got = calls().epoll_wait(epoll_.get(), events, wanted, 0);
+  } while (got < 0 && errno == EINTR);
   if (got <= 0) return 0;
   for (int i = 0; i < got; ++i) tags[i] = events[i].data.u64;
   return static_cast<size_t>(got);

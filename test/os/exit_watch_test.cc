@@ -192,11 +192,15 @@ TEST_F(ExitWatchTest, EachFailureIsToldAndLeaksNothing) {
     const Fault<&Calls::epoll_create1> fault(1, EMFILE);
     EXPECT_EQ(ExitWatch::Create().status().code(), absl::StatusCode::kResourceExhausted);
   }
-  {
-    const Fault<&Calls::epoll_wait> fault(1, EINTR);
-    EXPECT_EQ(Exited(), Tags());
-    EXPECT_TRUE(fault.fired());
-  }
+}
+
+// A caller that looks only after SIGCHLD does not look again soon.
+TEST_F(ExitWatchTest, AnInterruptedLookMissesNobody) {
+  AddChild(1);
+  Kill(1);
+  const Fault<&Calls::epoll_wait> fault(1, EINTR);
+  EXPECT_EQ(Exited(), Tags{1});
+  EXPECT_TRUE(fault.fired());
 }
 
 TEST(ExitWatch, IsUnimplementedWherePidfdsAre) {  // valgrind
