@@ -95,7 +95,8 @@ absl::StatusOr<std::vector<FamilyStats>> ReadFamilyStats(pid_t master) {
     return absl::NotFoundError(absl::StrCat("there is no process ", master, " (or no /proc)"));
   if (absl::IsPermissionDenied(files.status())) {
     return absl::PermissionDeniedError(absl::StrCat(
-        "process ", master, " belongs to another user, or does not let itself be looked at"));
+        "process ", master, " belongs to another user, or does not let itself be looked at: ",
+        files.status().message()));
   }
   if (!files.ok()) return files.status();
   std::vector<FamilyStats> families;

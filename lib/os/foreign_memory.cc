@@ -25,10 +25,16 @@ namespace {
 constexpr absl::string_view kBefore = "/memfd:";
 constexpr absl::string_view kAfter = " (deleted)";
 
+// Whether the error is a shortage here, and says nothing of what was looked at.
+bool IsShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR || error == EIO;
+}
+
 // The name of the memory file behind a link of /proc/PID/fd; empty if it is something else.
-std::string NameBehind(const std::string& link) {
+absl::StatusOr<std::string> NameBehind(const std::string& link) {
   char target[300];
   const ssize_t bytes = calls().readlink(link.c_str(), target, sizeof(target));
+  if (bytes < 0 && IsShortage(errno)) return ErrnoStatus(errno, absl::StrCat("readlink ", link));
   if (bytes < 0) return std::string();
   absl::string_view name(target, static_cast<size_t>(bytes));
   if (!absl::ConsumePrefix(&name, kBefore) || !absl::ConsumeSuffix(&name, kAfter)) {
@@ -48,7 +54,7 @@ absl::Status Add(const std::string& link, std::string name, std::vector<ForeignM
   // goes again.
   const UniqueFd fd(calls().open(link.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.valid()) {
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) return ErrnoStatus(errno, link);
+    if (IsShortage(errno)) return ErrnoStatus(errno, absl::StrCat("open ", link));
     return absl::OkStatus();
   }
   const int seals = calls().fcntl(fd.get(), F_GET_SEALS, 0);
@@ -74,9 +80,10 @@ absl::StatusOr<std::vector<ForeignMemory>> OpenForeignMemory(pid_t pid, absl::st
   std::vector<ForeignMemory> found;
   for (const int number : *numbers) {
     const std::string link = absl::StrCat(folder, "/", number);
-    std::string name = NameBehind(link);
-    if (name.empty() || !absl::StartsWith(name, prefix)) continue;
-    if (absl::Status status = Add(link, std::move(name), &found); !status.ok()) return status;
+    absl::StatusOr<std::string> name = NameBehind(link);
+    if (!name.ok()) return name.status();
+    if (name->empty() || !absl::StartsWith(*name, prefix)) continue;
+    if (absl::Status status = Add(link, *std::move(name), &found); !status.ok()) return status;
   }
   return found;
 }

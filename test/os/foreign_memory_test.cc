@@ -95,6 +95,15 @@ TEST(ForeignMemory, FailuresAreToldAndLeakNothing) {
     const Fault<&Calls::mmap> fault(1, ENOMEM);
     EXPECT_EQ(code(), absl::StatusCode::kResourceExhausted);
   }
+  // A link that cannot be read for want of memory may be the one that is looked for.
+  {
+    const Fault<&Calls::readlink> fault(kEvery, ENOMEM);
+    EXPECT_EQ(code(), absl::StatusCode::kResourceExhausted);
+  }
+  {
+    const Fault<&Calls::readlink> gone(1, ENOENT);
+    EXPECT_EQ(code(), absl::StatusCode::kOk);
+  }
   {
     const Fault<&Calls::open> gone(2, ENOENT);
     EXPECT_EQ(code(), absl::StatusCode::kOk);
