@@ -7,6 +7,7 @@
 // After the program's fork both processes have the Slot. Who may do what with it is decided in two
 // places: the fork guard tells parent and child apart, and the claim in the slot's counter page
 // (core/claim.h) lets either one child attach or the master take the slot back, never both.
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -54,7 +55,8 @@ absl::StatusOr<internal::Family*> Master::State::Enter(int slot, std::uint32_t g
 // Asked in a forked process. Without a pidfd a master that is a zombie counts as alive.
 bool Master::State::MasterLives() const {
   if (family->lifeline().by_pidfd()) return !family->lifeline().MasterGone();
-  return os::calls().kill(impl->core().self().pid, 0) == 0;
+  // One that belongs to another user lives.
+  return os::calls().kill(impl->core().self().pid, 0) == 0 || errno != ESRCH;
 }
 
 // Whether the calling process can become the worker of that incarnation; if so it alone can.

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -396,8 +397,12 @@ absl::Status Master::State::Fork(int slot) {
 // that goes on with that loop after uv_loop_fork finds them, and epoll refuses descriptors that are
 // closed.
 void Master::State::NeutraliseLoop() {
-  if (watch_.has_value()) os::calls().dup3(harmless_.get(), watch_->fd(), O_CLOEXEC);
-  os::calls().dup3(harmless_.get(), family->inbox_fd(kMasterSlot), O_CLOEXEC);
+  const auto replace = [this](int fd) {
+    while (os::calls().dup3(harmless_.get(), fd, O_CLOEXEC) < 0 && errno == EINTR) {
+    }
+  };
+  if (watch_.has_value()) replace(watch_->fd());
+  replace(family->inbox_fd(kMasterSlot));
 }
 
 // Gives up what is not this process's own: it has become the worker of `slot`.
