@@ -4,16 +4,21 @@
 // own; the kinds with real events, some of which only a system call that is made to fail can cause.
 #include "diagnostics.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <uv.h>
 
+#include <cerrno>
 #include <map>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../core/memory_faults.h"
 #include "../core/packet_builder.h"
 #include "family.h"
 #include "os/calls.h"
@@ -286,6 +291,79 @@ TEST(Diagnostics, AReceiverTellsWhatItRejects) {
       family.Until([&] { return family->StatsOf(1)->live->stats.undelivered_receiver_full == 1; }));
 }
 
+// What a sender does not read costs bounded memory, and is said.
+TEST(Diagnostics, NoticesThatFindNoRoomAreTold) {
+  constexpr int kMore = 100;
+  Told told;
+  Family family(FamilyOf(1));
+  family->OnDiagnostic(told.Hook());
+  const Peer deaf = family.SpawnDeaf([](Member& me) { me->OnDamage([](const Damage&) {}); });
+  ASSERT_TRUE(family.Until([&] { return family.inbox(1) != 0; }));
+  while (family->stats().writes_blocked == 0) {
+    ASSERT_TRUE(family->Send(deaf, "fill", std::string(1000, 'x')).ok());
+    family->Flush();
+  }
+  std::set<std::uint64_t> pipes = family.pipes();
+  pipes.erase(family.inbox(1));
+  ASSERT_EQ(pipes.size(), 1u);
+  const int fd = DescriptorOf(*pipes.begin(), O_WRONLY);
+  // Requests that nobody handles, as that worker would send them.
+  constexpr int kRequests = static_cast<int>(kRequestsPerPeerMax) + kMore;
+  for (int sent = 0; sent < kRequests;) {
+    core::PacketBuilder packet(1, 1, 1, static_cast<std::uint64_t>(sent) + 1);
+    for (int i = 0; i < 100 && sent < kRequests; ++i) {
+      core::Record record;
+      record.flags = core::kHasRequestId;
+      record.request_id = static_cast<std::uint64_t>(++sent);
+      record.name = "n";
+      packet.Add(record);
+    }
+    const std::string bytes = packet.Bytes();
+    ASSERT_LE(bytes.size(), core::kPacketBytesMax);
+    ASSERT_TRUE(family.Until([&] {
+      return write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+    }));
+  }
+  ASSERT_TRUE(family.Until([&] { return family->stats().alerts_unhandled == kRequests; }));
+  ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kRejectsDropped); }));
+  bool closed = false;
+  ASSERT_TRUE(family->Close(absl::ZeroDuration(), [&](const CloseReport&) { closed = true; }).ok());
+  ASSERT_TRUE(family.Until([&] { return closed; }));
+  EXPECT_EQ(told.kinds[Kind::kRejectsDropped].count, std::uint64_t{kMore});
+  EXPECT_EQ(family->stats().rejects_dropped, std::uint64_t{kMore});
+}
+
+// ---- Memory -------------------------------------------------------------------------------------
+
+TEST(Diagnostics, AlertsThatGetNoMemoryAreToldAtBothEnds) {
+  Told told;
+  int handled = 0;
+  UndeliveredReason reason = UndeliveredReason::kClosed;
+  core::MemoryFaults memory;
+  Family family(FamilyOf(1));
+  family->OnDiagnostic(told.Hook());
+  family->ReceiveDefault([&](Alert&) { ++handled; });
+  family->OnUndelivered([&](const Undelivered& undelivered) { reason = undelivered.reason; });
+  memory.Fail(1, 1000);
+  EXPECT_TRUE(Says(family->Send(To::Master(), "large", std::string(9000, 'x')).status(),
+                   absl::StatusCode::kResourceExhausted, {"no memory", "9000"}));
+  memory.FailNone();
+  ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kRefusedMemory); }));
+  EXPECT_EQ(family->stats().refused_memory, 1u);
+
+  ASSERT_TRUE(family->Send(To::Master(), "large", std::string(9000, 'x')).ok());
+  memory.Fail(1, 1000);
+  ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kRejectedMemory); }));
+  memory.FailNone();
+  EXPECT_EQ(told.kinds[Kind::kRejectedMemory].latest.peer, family->self());
+  EXPECT_EQ(told.kinds[Kind::kRejectedMemory].latest.limit, FamilyOf(1).reassembly_bytes_max);
+  ASSERT_TRUE(family.Until([&] { return reason == UndeliveredReason::kReceiverMemory; }));
+  EXPECT_EQ(family->stats().alerts_rejected, 1u);
+  EXPECT_EQ(handled, 0);
+  family.End();
+  EXPECT_EQ(memory.live_blocks(), 0);
+}
+
 // ---- The master ---------------------------------------------------------------------------------
 
 TEST(Diagnostics, TheMasterTellsWhatItDrained) {
@@ -370,6 +448,48 @@ TEST(Diagnostics, FailedWritesAndReadsAreToldAndCostNothing) {
   ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kReadFailed); }));
   EXPECT_EQ(told.kinds[Kind::kReadFailed].latest.error, ENOMEM);
   EXPECT_EQ(family->stats().read_errors, 2u);
+}
+
+// libuv has no room in its epoll. The linker takes this function instead of libuv's.
+int g_polls_that_fail = 0;
+
+}  // namespace
+}  // namespace alertpipe::process
+
+extern "C" int uv_poll_init(uv_loop_t* loop, uv_poll_t* handle, int fd) {
+  if (alertpipe::process::g_polls_that_fail > 0) {
+    --alertpipe::process::g_polls_that_fail;
+    return UV_ENOSPC;
+  }
+  static const auto next =
+      reinterpret_cast<decltype(&uv_poll_init)>(dlsym(RTLD_NEXT, "uv_poll_init"));
+  return next(loop, handle, fd);
+}
+
+namespace alertpipe::process {
+namespace {
+
+TEST(Diagnostics, APipeThatTheLoopCannotWaitForIsToldAndTriedAgain) {
+  constexpr int kFailures = 3;
+  Told told;
+  Shared<Heard> heard;
+  Family family(FamilyOf(1));
+  family->OnDiagnostic(told.Hook());
+  const Peer deaf = family.SpawnDeaf(
+      [&heard](Member& me) { me->ReceiveDefault([&heard](Alert&) { ++heard->alerts; }); });
+  g_polls_that_fail = kFailures;
+  std::uint64_t sent = 0;
+  while (family->stats().writes_blocked == 0) {
+    ASSERT_TRUE(family->Send(deaf, "name", std::string(1000, 'x')).ok());
+    family->Flush();
+    ++sent;
+  }
+  ASSERT_TRUE(family.Until([&] { return g_polls_that_fail == 0; })) << "no poll was asked for";
+  ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kPollFailed); }));
+  EXPECT_EQ(told.kinds[Kind::kPollFailed].latest.error, ENOSPC);
+  EXPECT_EQ(told.kinds[Kind::kPollFailed].latest.peer, deaf);
+  family.Wake(deaf);
+  ASSERT_TRUE(family.Until([&] { return heard->alerts == sent; }));
 }
 
 ssize_t ReadWithoutNowait(int fd, const iovec* parts, int count, off_t at, int flags) {
