@@ -10,7 +10,10 @@
 
 #include <functional>
 #include <memory>
+#include <new>
 #include <utility>
+
+#include "core/check.h"
 
 namespace alertpipe::uv {
 
@@ -81,9 +84,13 @@ class Handle {
   // loop's closing phase.
   static void Dispatch(Raw* raw) {
     auto* block = static_cast<Block*>(raw->data);
-    if (block->call) {
+    if (!block->call) return;
+    // An exception cannot pass libuv's C frames in order. Those of handlers never come here.
+    try {
       const std::function<void()> call = block->call;
       call();
+    } catch (const std::bad_alloc&) {
+      core::CheckFailed(__FILE__, __LINE__, "operator new failed inside the event loop");
     }
   }
 
