@@ -42,13 +42,16 @@ void Lifeline::EnterChild(Descent descent) noexcept {
 
 bool Lifeline::MasterGone() const noexcept {
   // A plain fork() of this worker inherits the object, but its parent is the worker.
-  if (!by_pidfd_ && direct_child_ != 0 && calls().getpid() == direct_child_)
-    return calls().getppid() != master_;
+  const bool asks_parent = direct_child_ != 0 && calls().getpid() == direct_child_;
+  if (!by_pidfd_ && asks_parent) return calls().getppid() != master_;
   pollfd polled = {fd_.get(), POLLIN, 0};
   // A dead process makes its pidfd readable; a pipe without writer hangs up, while bytes in it
   // prove nothing.
   const int meaning = by_pidfd_ ? POLLIN | POLLHUP : POLLHUP;
-  return calls().poll(&polled, 1, 0) > 0 && (polled.revents & meaning) != 0;
+  const int count = calls().poll(&polled, 1, 0);
+  if (count > 0 && (polled.revents & meaning) != 0) return true;
+  // A pidfd is believed, unless it could not be asked.
+  return count < 0 && asks_parent && calls().getppid() != master_;
 }
 
 }  // namespace alertpipe::os

@@ -120,6 +120,25 @@ TEST_P(LifelineTest, AWorkerLearnsOfItsMastersDeath) {
   EXPECT_EQ(WaitOrphan(end.pid), 0);
 }
 
+// The descriptor can tell a little earlier than the parent does, so it is asked again.
+TEST_P(LifelineTest, AChildOfTheMasterLearnsOfItThoughPollFails) {
+  const pid_t master = Master([&](Lifeline& lifeline) {
+    Spawn([&] {
+      const Fault<&Calls::poll> fault(kEvery, ENOMEM);
+      lifeline.EnterChild(kDirect);
+      Send(Look(lifeline));
+      for (int i = 0; i < 10000 && !lifeline.MasterGone(); ++i) ::poll(nullptr, 0, 1);
+      Send(Look(lifeline));
+      return 0;
+    });
+  });
+  EXPECT_FALSE(Receive().gone);
+  Kill(master);
+  const Report end = Receive();
+  EXPECT_TRUE(end.gone);
+  EXPECT_EQ(WaitOrphan(end.pid), 0);
+}
+
 TEST_P(LifelineTest, AZombieMasterIsGone) {
   const pid_t master =
       Master([&](Lifeline& lifeline) { Spawn([&] { return Worker(lifeline, kDirect); }); });
