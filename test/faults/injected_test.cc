@@ -72,23 +72,41 @@ std::string Describe(const Fault& fault) {
       fault.for_good ? " good'" : " once'");
 }
 
-class Runs : public testing::TestWithParam<std::size_t> {
- protected:
-  Runs() : scenario_(Scenarios()[GetParam()]) {
+// Plays scenarios, each time in a process of its own.
+class Theatre {
+ public:
+  Theatre() {
     // Workers of a run that went wrong come here.
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     children_ = runner::ReadChildren();
   }
 
-  // In the process of a run.
-  [[noreturn]] void PlayAndExit(const Fault& fault) {
+  // False if the call to fail was not made. What came of it is in the ledger.
+  bool Play(const Scenario& scenario, const Fault& fault) {
+    ledger_.Clear();
+    const pid_t pid = fork();
+    if (pid == 0) PlayAndExit(scenario, fault);
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+      ledger_->wrong.Add(absl::StrCat("the master ended with status ", status));
+      for (const std::string& line : runner::TakeNewChildren(children_)) ledger_->wrong.Add(line);
+    }
+    return ledger_->tally.failed > 0;
+  }
+
+  Ledger& ledger() { return *ledger_.get(); }
+
+ private:
+  [[noreturn]] void PlayAndExit(const Scenario& scenario, const Fault& fault) {
     std::int64_t heap[kRunsMax];
     std::int64_t mapped[kRunsMax];
     for (int run = 0; run < kRunsMax; ++run) {
       ledger_.Clear();
       mapped[run] = runner::MappingBytes();
       heap[run] = runner::HeapBytes();
-      Play(scenario_, fault, ledger_.get());
+      faults::Play(scenario, fault, ledger_.get());
       heap[run] = runner::HeapBytes() - heap[run];
       mapped[run] = runner::MappingBytes() - mapped[run] - ledger_->tally.kept[0];
       if (ledger_->wrong.size() != 0) _exit(0);
@@ -101,34 +119,29 @@ class Runs : public testing::TestWithParam<std::size_t> {
     _exit(0);
   }
 
-  // Plays once. False if the call to fail was not made.
-  bool Played(const Fault& fault) {
-    ledger_.Clear();
-    const pid_t pid = fork();
-    if (pid == 0) PlayAndExit(fault);
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-      ledger_->wrong.Add(absl::StrCat("the master ended with status ", status));
-      for (const std::string& line : runner::TakeNewChildren(children_)) ledger_->wrong.Add(line);
-    }
-    return ledger_->tally.failed > 0;
-  }
+  const bool heap_measurable_ = runner::IsHeapMeasurable();
+  SharedLedger ledger_;
+  std::set<pid_t> children_;
+};
 
-  // The same; what went wrong is a failure.
+class Runs : public testing::TestWithParam<std::size_t> {
+ protected:
+  Runs() : scenario_(Scenarios()[GetParam()]) {}
+
+  // What went wrong is a failure. False if the call to fail was not made.
   bool Run(const Fault& fault) {
-    const bool failed = Played(fault);
-    if (ledger_->wrong.size() == 0) return failed;
+    const bool failed = theatre_.Play(scenario_, fault);
+    const Ledger& ledger = theatre_.ledger();
+    if (ledger.wrong.size() == 0) return failed;
     ++failures_;
     std::string text;
-    for (int line = 0; line < ledger_->wrong.size(); ++line) {
-      absl::StrAppend(&text, "  wrong in ", ledger_->wrong.lines[line].role, ": ",
-                      ledger_->wrong.lines[line].text, "\n");
+    for (int line = 0; line < ledger.wrong.size(); ++line) {
+      absl::StrAppend(&text, "  wrong in ", ledger.wrong.lines[line].role, ": ",
+                      ledger.wrong.lines[line].text, "\n");
     }
-    for (int line = 0; line < ledger_->said.size(); ++line) {
-      absl::StrAppend(&text, "  said by ", ledger_->said.lines[line].role, ": ",
-                      ledger_->said.lines[line].text, "\n");
+    for (int line = 0; line < ledger.said.size(); ++line) {
+      absl::StrAppend(&text, "  said by ", ledger.said.lines[line].role, ": ",
+                      ledger.said.lines[line].text, "\n");
     }
     ADD_FAILURE() << scenario_.name << ": " << Describe(fault) << "\n" << text;
     return failed;
@@ -138,11 +151,12 @@ class Runs : public testing::TestWithParam<std::size_t> {
   void Count() {
     for (int run = 0; run < kCountingRuns; ++run) {
       Run(Fault());
-      EXPECT_EQ(ledger_->refusals, 0) << ledger_->said.lines[0].text;
+      const Ledger& ledger = theatre_.ledger();
+      EXPECT_EQ(ledger.refusals, 0) << ledger.said.lines[0].text;
       for (int role = 0; role < kRoles; ++role) {
         for (int site = 0; site < kSites; ++site) {
           int& most = counts_[role][site];
-          most = std::max(most, ledger_->tally.calls[role][site].load());
+          most = std::max(most, ledger.tally.calls[role][site].load());
         }
       }
     }
@@ -181,9 +195,7 @@ class Runs : public testing::TestWithParam<std::size_t> {
   }
 
   const Scenario& scenario_;
-  const bool heap_measurable_ = runner::IsHeapMeasurable();
-  SharedLedger ledger_;
-  std::set<pid_t> children_;
+  Theatre theatre_;
   int failures_ = 0;
   int counts_[kRoles][kSites] = {};
   // By site and side: runs in which the call failed, and in which it was not made.
@@ -221,8 +233,8 @@ class Canaries : public Runs {
     for (int nth = 1; nth <= 2; ++nth) {
       Fault fault{site, role, nth, EIO, false};
       fault.harm = harm;
-      ASSERT_TRUE(Played(fault)) << "call " << nth << " was not made";
-      EXPECT_GT(ledger_->wrong.size(), 0) << as << ", call " << nth;
+      ASSERT_TRUE(theatre_.Play(scenario_, fault)) << "call " << nth << " was not made";
+      EXPECT_GT(theatre_.ledger().wrong.size(), 0) << as << ", call " << nth;
     }
   }
 };
@@ -240,6 +252,21 @@ ALERTPIPE_ALLOW(Canaries, AreCaught, kMappings, "each run is judged in its own p
 
 // Scenario 5 sends small alerts both ways.
 INSTANTIATE_TEST_SUITE_P(Faults, Canaries, testing::Values(std::size_t{5}));
+
+// A call that no scenario makes would be failed nowhere.
+TEST(Sites, AreAllReached) {
+  Theatre theatre;
+  int calls[kSites] = {};
+  for (const Scenario& scenario : Scenarios()) {
+    theatre.Play(scenario, Fault());
+    for (int role = 0; role < kRoles; ++role) {
+      for (int site = 0; site < kSites; ++site)
+        calls[site] += theatre.ledger().tally.calls[role][site];
+    }
+  }
+  for (int site = 0; site < kSites; ++site)
+    EXPECT_GT(calls[site], 0) << ErrorsOf(static_cast<Site>(site)).name;
+}
 
 INSTANTIATE_TEST_SUITE_P(Faults, Runs, testing::Range(std::size_t{0}, Scenarios().size()),
                          [](const testing::TestParamInfo<std::size_t>& at) {

@@ -86,6 +86,7 @@ struct Ledger {
   std::atomic<ActorState> actors[kActors];
   std::atomic<int> roles[kActors];  // of each actor
   Pair pairs[kActors][kActors];
+  std::atomic<bool> orphans;  // workers go on without their master
   std::atomic<int> flags[8];  // for scenarios
   std::atomic<int> refusals;  // of said, errors of calls
   Texts<32> said;             // errors of calls, and diagnostics

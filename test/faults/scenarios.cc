@@ -355,6 +355,36 @@ void PlayGrandchild(Stage& stage) {
   stage.me.Note(stage.master->Cancel(slot->number()));
 }
 
+// The workers learn of the master's death, and of each other's without it.
+void PlayMasterDies(Stage& stage) {
+  const auto part = [](const Peer& other, bool asks) {
+    return [other, asks](Actor& me, std::unique_ptr<Worker>& worker) {
+      bool gone = false;
+      worker->OnMasterGone([&gone] { gone = true; });
+      // The master does not answer any more.
+      while (me.ledger()->flags[0] == 0) me.Turn();
+      if (asks) me.Request(TheMaster(), 100, 100);
+      ++me.ledger()->flags[1];
+      me.Until("the master's end", [&gone] { return gone; });
+      const Pair& pair = me.ledger()->pairs[asks ? 1 : 2][0];
+      me.Until("the end of its request", [&pair] { return pair.requests == pair.responses; });
+      SendSome(me, other, {100, kTwoPackets});
+      me.Request(other, 100, 100);
+      me.Turns(2);
+      worker->OnMasterGone(nullptr);
+      ++me.ledger()->flags[kOrphansReady];
+    };
+  };
+  const Two workers = StartTwo(stage, part(SlotTwo(), true), part(SlotOne(), false));
+  if (workers.ok) {
+    stage.ledger()->flags[kOrphans] = 2;
+    stage.Arm();
+    stage.ledger()->flags[0] = 1;
+    while (stage.ledger()->flags[1] < 2) usleep(200);
+  }
+  kill(getpid(), SIGKILL);
+}
+
 MasterOptions FullFamily() {
   MasterOptions options = FamilyOf(2, 4096);
   options.queued_bytes_per_peer_max = 16384;
@@ -366,7 +396,7 @@ std::vector<Scenario> MakeScenarios() {
   const auto add = [&all](const char* name, MasterOptions options, std::function<void(Stage&)> play,
                           MasterIs master = MasterIs::kAttached, KernelIs kernel = KernelIs::kThis,
                           bool from_creation = false) {
-    all.push_back({name, options, master, kernel, from_creation, std::move(play)});
+    all.push_back({name, options, master, kernel, from_creation, false, std::move(play)});
   };
   add(
       "Create", FamilyOf(2), [](Stage&) {}, MasterIs::kWithoutLoop, KernelIs::kThis, true);
@@ -411,6 +441,10 @@ std::vector<Scenario> MakeScenarios() {
   add("GrandchildOnAnOldKernel", FamilyOf(1), PlayGrandchild, MasterIs::kWithoutLoop,
       KernelIs::kOld);
   add("LifeOnAnOldKernel", FamilyOf(1), PlayLife, MasterIs::kAttached, KernelIs::kOld);
+  for (const KernelIs kernel : {KernelIs::kThis, KernelIs::kOld}) {
+    all.push_back({kernel == KernelIs::kThis ? "MasterDies" : "MasterDiesOnAnOldKernel",
+                   FamilyOf(2), MasterIs::kAttached, kernel, false, true, PlayMasterDies});
+  }
   return all;
 }
 

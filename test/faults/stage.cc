@@ -2,6 +2,7 @@
 #include "faults/stage.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +79,31 @@ int Sum(const std::map<std::string, int>& targets) {
   int sum = 0;
   for (const auto& [target, count] : targets) sum += count;
   return sum;
+}
+
+// -1 if none.
+int FaultyActor(const Ledger& ledger, const Fault& fault) {
+  for (int actor = 0; actor < kActors; ++actor) {
+    if (ledger.actors[actor] != ActorState::kNone && ledger.roles[actor] == fault.role)
+      return actor;
+  }
+  return -1;
+}
+
+// Between all that live; the one that met the fault counts as a sender also when it has closed.
+bool EverythingSettled(const Ledger& ledger, const Fault& fault) {
+  const int faulty = FaultyActor(ledger, fault);
+  const auto counts = [&](int actor) {
+    return ledger.actors[actor] == ActorState::kAttached ||
+           (actor == faulty && ledger.actors[actor] == ActorState::kEnded);
+  };
+  for (int from = 0; from < kActors; ++from) {
+    if (!counts(from)) continue;
+    for (int to = 0; to < kActors; ++to) {
+      if (ledger.actors[to] == ActorState::kAttached && !ledger.Settled(from, to)) return false;
+    }
+  }
+  return true;
 }
 
 // Some errors say how things are: the library concludes that, and has nothing to report.
@@ -378,7 +404,9 @@ int Stage::Live(Slot slot, const Part& part, bool own_fork) {
       actor.Install(worker.get(), self);
       if (part) part(actor, worker);
       const Phase end = actor.faulty() ? Phase::kFaultyEnds : Phase::kAllEnd;
-      while (ledger_->phase.load() < end && getppid() == ledger_->tally.pids[0]) actor.Turn();
+      while (ledger_->phase.load() < end &&
+             (ledger_->orphans || getppid() == ledger_->tally.pids[0]))
+        actor.Turn();
       if (worker != nullptr) {
         actor.Close(actor.faulty() ? absl::ZeroDuration() : absl::Seconds(5));
         worker.reset();
@@ -473,29 +501,6 @@ bool Stage::Kill(const Peer& worker) {
   return me.Until("a death to be noticed", [&] { return reaped.count(worker.pid) != 0; });
 }
 
-int Stage::FaultyActor() const {
-  for (int actor = 0; actor < kActors; ++actor) {
-    if (ledger_->actors[actor] != ActorState::kNone && ledger_->roles[actor] == fault_.role)
-      return actor;
-  }
-  return -1;
-}
-
-bool Stage::EverythingSettled() const {
-  const int faulty = FaultyActor();
-  const auto counts = [&](int actor) {
-    return ledger_->actors[actor] == ActorState::kAttached ||
-           (actor == faulty && ledger_->actors[actor] == ActorState::kEnded);
-  };
-  for (int from = 0; from < kActors; ++from) {
-    if (!counts(from)) continue;
-    for (int to = 0; to < kActors; ++to) {
-      if (ledger_->actors[to] == ActorState::kAttached && !ledger_->Settled(from, to)) return false;
-    }
-  }
-  return true;
-}
-
 bool Stage::AllReaped() const {
   return std::all_of(started.begin(), started.end(),
                      [this](const Peer& worker) { return reaped.count(worker.pid) != 0; });
@@ -512,9 +517,9 @@ void Stage::CloseMaster(absl::Duration deadline) {
 }
 
 void Stage::End() {
-  me.Until("everything to be settled", [this] { return EverythingSettled(); });
+  me.Until("everything to be settled", [this] { return EverythingSettled(*ledger_, fault_); });
   ledger_->phase = Phase::kFaultyEnds;
-  const int faulty = FaultyActor();
+  const int faulty = FaultyActor(*ledger_, fault_);
   if (fault_.role == 0) {
     CloseMaster(absl::ZeroDuration());
   } else if (faulty >= 0) {
@@ -522,8 +527,9 @@ void Stage::End() {
              [&] { return ledger_->actors[faulty] != ActorState::kAttached; });
   }
   const auto start = Clock::now();
-  while (!EverythingSettled() && Clock::now() - start < PatienceWith(fault_)) me.Turn();
-  if (!EverythingSettled()) me.Wrong("not everything was settled");
+  while (!EverythingSettled(*ledger_, fault_) && Clock::now() - start < PatienceWith(fault_))
+    me.Turn();
+  if (!EverythingSettled(*ledger_, fault_)) me.Wrong("not everything was settled");
   ledger_->phase = Phase::kAllEnd;
   me.Until("all exits", [this] { return AllReaped(); });
   CloseMaster(absl::Seconds(5));
@@ -594,18 +600,78 @@ void CheckWords(const Fault& fault, Ledger* ledger) {
 
 }  // namespace
 
+namespace {
+
+// In the process that adopts the workers of a master that has died: their end.
+void EndOrphans(const Fault& fault, Ledger* ledger) {
+  const auto until = [](const std::function<bool()>& done) {
+    const auto start = Clock::now();
+    while (!done() && Clock::now() - start < kPatience) usleep(500);
+    return done();
+  };
+  const auto settled = [&] { return EverythingSettled(*ledger, fault); };
+  // Their parts take as long as they wait.
+  until([&] { return ledger->flags[kOrphansReady] >= ledger->flags[kOrphans]; });
+  if (!fault.for_good) until(settled);
+  ledger->phase = Phase::kFaultyEnds;
+  const int faulty = FaultyActor(*ledger, fault);
+  until([&] { return faulty <= 0 || ledger->actors[faulty] != ActorState::kAttached; });
+  if (!until(settled)) ledger->wrong.Add("not everything was settled");
+  ledger->phase = Phase::kAllEnd;
+  int status = 0;
+  pid_t pid = 0;
+  until([&] {
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+      if (!WIFEXITED(status)) ledger->wrong.Add(absl::StrCat("an orphan ended with ", status));
+    }
+    return pid < 0;
+  });
+  for (const auto& orphan : ledger->tally.pids) {
+    if (pid < 0 || orphan == 0 || kill(orphan, SIGKILL) != 0) continue;
+    ledger->wrong.Add("an orphan hangs");
+    waitpid(orphan, nullptr, 0);
+  }
+}
+
+void PlayHousehold(const Scenario& scenario, const Fault& fault, Ledger* ledger) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  ledger->orphans = true;
+  const pid_t master = fork();
+  if (master == 0) {
+    Injector injector(&ledger->tally, fault, scenario.kernel);
+    Stage stage(ledger, fault);
+    if (stage.Create(scenario.options, scenario.master)) scenario.play(stage);
+    _exit(1);
+  }
+  int status = 0;
+  while (waitpid(master, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) ledger->wrong.Add("no master died");
+  ledger->actors[0] = ActorState::kKilled;
+  ledger->tally.pids[0] = 0;
+  EndOrphans(fault, ledger);
+}
+
+void PlayFamily(const Scenario& scenario, const Fault& fault, Ledger* ledger) {
+  Injector injector(&ledger->tally, fault, scenario.kernel);
+  {
+    Stage stage(ledger, fault);
+    ledger->tally.armed = scenario.from_creation;
+    if (stage.Create(scenario.options, scenario.master)) scenario.play(stage);
+    stage.End();
+  }
+  if (Injector::blocks() != 0)
+    ledger->wrong.Add(absl::StrCat("the master holds ", Injector::blocks(), " blocks"));
+}
+
+}  // namespace
+
 void Play(const Scenario& scenario, const Fault& fault, Ledger* ledger) {
   const runner::Descriptors before = runner::ReadDescriptors();
-  {
-    Injector injector(&ledger->tally, fault, scenario.kernel);
-    {
-      Stage stage(ledger, fault);
-      ledger->tally.armed = scenario.from_creation;
-      if (stage.Create(scenario.options, scenario.master)) scenario.play(stage);
-      stage.End();
-    }
-    if (Injector::blocks() != 0)
-      ledger->wrong.Add(absl::StrCat("the master holds ", Injector::blocks(), " blocks"));
+  if (scenario.master_dies) {
+    PlayHousehold(scenario, fault, ledger);
+  } else {
+    PlayFamily(scenario, fault, ledger);
   }
   for (const std::string& line : runner::CompareDescriptors(before, runner::ReadDescriptors()))
     ledger->wrong.Add(line);

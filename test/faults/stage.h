@@ -143,12 +143,15 @@ class Stage {
   std::function<void(const WorkerExit&)> on_exit;
 
  private:
-  bool EverythingSettled() const;
   bool AllReaped() const;
   void NoteExit(const WorkerExit& exit);
   void ReapRest();
-  int FaultyActor() const;
 };
+
+// Flags of scenarios in which the master dies: how many workers go on, and how many have come to
+// the end of their parts.
+inline constexpr int kOrphans = 6;
+inline constexpr int kOrphansReady = 7;
 
 struct Scenario {
   const char* name;
@@ -156,6 +159,8 @@ struct Scenario {
   MasterIs master = MasterIs::kAttached;
   KernelIs kernel = KernelIs::kThis;
   bool from_creation = false;  // faults count from before Master::Create
+  // The master is a process of its own, which `play` ends with SIGKILL.
+  bool master_dies = false;
   std::function<void(Stage&)> play;
 };
 
