@@ -248,7 +248,14 @@ void EndpointImpl::AskForReaders(std::uint64_t now) {
 
 // All that they have written before they died has been handed out.
 void EndpointImpl::EndLeaving() {
-  for (const int slot : std::exchange(leaving_, {})) core_.PeerGone(slot);
+  for (const int slot : std::exchange(leaving_, {})) {
+    // A master that lives goes on telling of deaths.
+    if (slot == kMasterSlot && !orphaned_) {
+      core_.MasterClosed();
+    } else {
+      core_.PeerGone(slot);
+    }
+  }
 }
 
 }  // namespace alertpipe::internal

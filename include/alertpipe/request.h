@@ -30,10 +30,11 @@ class EndpointImpl;
 
 // How a request ended, the code that status() gives for it, and what to do.
 enum class ResponseOutcome : std::uint8_t {
-  kResponse,     // OK: the peer has responded
-  kDeadline,     // kDeadlineExceeded: not in time. The peer may still handle it; what it then
-                 // responds is dropped and counted (Stats::responses_late)
-  kPeerDied,     // kUnavailable: the peer died first. It may have handled the request or not
+  kResponse,  // OK: the peer has responded
+  kDeadline,  // kDeadlineExceeded: not in time. The peer may still handle it; what it then
+              // responds is dropped and counted (Stats::responses_late)
+  kPeerDied,  // kUnavailable: the peer died first (the master: or closed its endpoint). It may have
+              // handled the request or not
   kUnhandled,    // kUnimplemented: the peer has no handler for this name, or its handler returned
                  // (or threw) with neither response nor token, or the token was destroyed
   kUndelivered,  // kResourceExhausted: the peer could not hold the request, or this process the

@@ -462,6 +462,12 @@ void Endpoint::PeerGone(int slot) {
   PeerDied(slot, boxes_[Index(slot)].gone_generation);
 }
 
+void Endpoint::MasterClosed() {
+  const std::uint32_t generation = roster_.Get(kMasterSlot).generation;
+  requests_.DecidePeer(kMasterSlot, generation, ResponseOutcome::kPeerDied);
+  barriers_.PeerDied(kMasterSlot, generation);
+}
+
 void Endpoint::LoseReader(int slot) {
   control_slot_ = -1;
   Box& box = boxes_[Index(slot)];

@@ -214,6 +214,8 @@ class Endpoint {
   void PeerUnreachable(int slot);
   // The same, and nothing of that peer, or of the dead master, follows.
   void PeerGone(int slot);
+  // The master lives and is no endpoint any more: what is waited for does not come.
+  void MasterClosed();
   bool IsGone(int slot) const { return Gone(slot, roster_.Get(slot)); }
 
   // ---- Reading ----

@@ -293,8 +293,16 @@ TEST_F(Drain, AMasterThatIsNoEndpointAnyMoreIsGivenUp) {
   family_->roster_memory().Publish(kMasterSlot, master);
   EXPECT_FALSE(DrainsWithin(20, kMasterSlot));
   EXPECT_TRUE(old().WaitsFor(kMasterSlot));
-  old().PeerGone(kMasterSlot);
+  old().MasterClosed();
   EXPECT_TRUE(DrainsWithin(20, kMasterSlot));
+  // It still tells who has died.
+  family_->Events(kOld);
+  family_->Kill(kOther);
+  family_->Bury(kOther);
+  family_->Pump(kMasterSlot);
+  family_->ReadAll(kOld);
+  EXPECT_EQ(family_->Events(kOld).size(), 1u);
+  EXPECT_EQ(family_->stats(kOld).damaged_packets, 0u);
 }
 
 TEST_F(Drain, NoticeAboutAnotherSlotIsDamage) {

@@ -263,6 +263,36 @@ TEST(Barrier, AfterTheMastersDeathADeadPeerIsNotWaitedFor) {
   EXPECT_TRUE(household.EndOrphan(asker));
 }
 
+TEST(Barrier, AMasterThatClosesItsEndpointIsNotWaitedFor) {
+  Shared<Seen> seen;
+  Family family(FamilyOf(2));
+  const Peer doomed = family.Spawn([](Member&) {});
+  family.Spawn([&](Member& me) {
+    me->OnLeft([&](const Peer&) { ++seen->step; });
+    me->OnDamage([&me](const Damage&) { me.Check(false, "damage"); });
+    me->Request(To::Master(), "kept", "", absl::InfiniteDuration(), [&](Response& response) {
+      me.Check(response.outcome() == ResponseOutcome::kPeerDied, "given up");
+      ++seen->handled[0];
+    });
+    me->Barrier(
+        absl::InfiniteDuration(),
+        [&](const BarrierReport& report) {
+          me.Check(report.status.ok(), "nobody is missing");
+          ++seen->told;
+        },
+        Scope::kFamily);
+    me.Run();
+  });
+  std::vector<ResponseToken> tokens;
+  family->Receive("kept", [&](Alert& alert) {
+    tokens.push_back(alert.TakeResponseToken());
+    family->Close(absl::ZeroDuration());
+  });
+  ASSERT_TRUE(family.Until([&] { return seen->handled[0] == 1 && seen->told == 1; }));
+  ASSERT_TRUE(family.KillAndReap(doomed));
+  ASSERT_TRUE(family.Until([&] { return seen->step == 1; })) << "no notice of the death";
+}
+
 TEST(Drain, OfAWorkerThatIsNotBeingReplacedIsRefused) {
   Shared<Seen> seen;
   Family family(FamilyOf(1));
