@@ -21,7 +21,7 @@ namespace {
 // on, or to the process and to its group.
 constexpr std::uint64_t kSameWishMs = 500;
 // At the deadline: how long workers have to show that they are not stuck, and then to end.
-constexpr std::uint64_t kAnswerMs = 250;
+constexpr std::uint64_t kAnswerMs = 1000;
 constexpr std::uint64_t kLastCallMs = 1000;
 
 int Badness(SupervisorResult result) {

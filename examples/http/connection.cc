@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "connection.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -11,6 +12,8 @@ namespace {
 constexpr std::size_t kInputBytesMax = 65536;
 // How long a client may take to take notice of a last response.
 constexpr std::uint64_t kLingerMs = 2000;
+// How long a client may take for its first request to a worker that is about to end.
+constexpr std::uint64_t kFirstRequestMs = 1000;
 
 }  // namespace
 
@@ -33,7 +36,12 @@ void Connection::Accept(uv_stream_t* listener) {
 
 void Connection::Finish() {
   last_ = true;
-  if (state_ == State::kReading) Close();
+  if (state_ == State::kReading) {
+    // A client that has just been accepted has a request under way, and nobody else to answer it.
+    // Later ones know that a connection can end between two requests, and try again.
+    if (request_number_ > 0) return Close();
+    Limit(std::min(idle_ms_, kFirstRequestMs));
+  }
   if (state_ == State::kWriting) Limit(kLingerMs);
 }
 

@@ -29,7 +29,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Takes the connection that waits at `listener`. Whatever fails ends in `on_closed`.
   void Accept(uv_stream_t* listener);
 
-  // Answers what it is answering, and ends.
+  // Answers what it is answering, or the first request if that is still to come, and ends.
   void Finish();
 
  private:

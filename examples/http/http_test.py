@@ -329,7 +329,7 @@ class ClientsTest(ServerTest):
         self.assertIn(b'200 OK', idle.recv(65536))
         begun.sendall(b'GET /pi')
         self.workers()
-        # tearDown ends the server now, which waits for neither.
+        # tearDown ends the server now, which does not wait for long.
 
     def test_ctrl_c(self):
         os.killpg(self.server.pid, signal.SIGINT)  # as a terminal does it: to all of its processes

@@ -124,8 +124,8 @@ struct SupervisorOptions {
 
   // How long workers have to end when the supervisor stops; what is still there then is killed. A
   // worker that ends in order waits for the last alerts of all others, so at the deadline those go
-  // first that do not answer any more (stopped, stuck), and the others have about a second to end
-  // without them. From 0 (kill at once) to absl::InfiniteDuration().
+  // first that do not answer for a second (stopped, stuck), and the others have another second to
+  // end without them. From 0 (kill at once) to absl::InfiniteDuration().
   absl::Duration stop_deadline = absl::Seconds(30);
   // How long a new worker of a restart may take to be ready, and then the old one to end: see
   // Master::Replace. Above 0; absl::InfiniteDuration() is legal.
