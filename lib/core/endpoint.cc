@@ -252,8 +252,8 @@ void Endpoint::NextArrival(Arrival* arrival) {
     if (recheck_wanted_ || wants_read()) StepRecheck();
     return;
   }
-  if (arrival->kind == Arrival::Kind::kDamage)
-    recheck_wanted_ = recheck_wanted_ || arrival->damage.kind == Damage::Kind::kFraming;
+  if (arrival->kind == Arrival::Kind::kDamage && arrival->damage.kind == Damage::Kind::kFraming)
+    recheck_wanted_ = true;
   if (arrival->kind == Arrival::Kind::kReject) SendReject(*arrival);
   if (arrival->kind == Arrival::Kind::kAlert) {
     if (closed_early_) OpenDraining(arrival->sender);

@@ -4,6 +4,7 @@
 // reads for, moments in the start of a worker.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <memory>
 #include <set>
 #include <string>
@@ -443,6 +444,58 @@ TEST(DrainCorners, OneThatIsReplacedBeforeItBeginsTalksToItself) {
   Target target;
   EXPECT_TRUE(endpoint.Resolve(To(Peer{101, 1, 1}), &target).ok());
   EXPECT_FALSE(endpoint.Resolve(To(Peer{102, 2, 1}), &target).ok());
+}
+
+// ---- A look at the roster in place of lost notices ----------------------------------------------
+
+TEST(RecheckCorners, OnlyAfterAReadThatFoundThePipeEmpty) {
+  const auto family = Workers(2);
+  const std::string garbage(100, '\xff');
+  Endpoint& endpoint = family->at(1);
+  family->Inject(1, garbage);
+  ASSERT_TRUE(family->Read(1));
+  ASSERT_TRUE(endpoint.wants_read());
+  Arrival arrival;
+  endpoint.NextArrival(&arrival);
+  EXPECT_TRUE(endpoint.wants_read()) << "nothing has been read since";
+  // As from a pipe that a relative has enlarged: more than fits.
+  Inbox& inbox = endpoint.inbox();
+  std::memset(inbox.space(), 0xff, inbox.space_bytes());
+  inbox.Received(inbox.space_bytes());
+  do {
+    endpoint.NextArrival(&arrival);
+  } while (arrival.kind != Arrival::Kind::kNone);
+  EXPECT_TRUE(endpoint.wants_read()) << "there may be more";
+  for (int i = 0; i < 3; ++i) family->Read(1);
+  EXPECT_FALSE(endpoint.wants_read());
+  EXPECT_TRUE(family->Events(1).empty());
+}
+
+TEST(RecheckCorners, OneThatIsBeingStartedIsToldOfWhenItRuns) {
+  SimulatedFamily family(Settings(2));
+  family.Respawn(1);
+  family.Settle();
+  family.Events(1);
+  family.BeginRespawn(2);
+  ASSERT_TRUE(family.Step(2));
+  family.Inject(1, std::string(100, '\xff'));
+  for (int i = 0; i < 3; ++i) family.Read(1);
+  EXPECT_FALSE(family.at(1).wants_read());
+  EXPECT_TRUE(family.Events(1).empty());
+  while (family.Step(2)) {
+  }
+  family.Settle();
+  EXPECT_EQ(Of(Event::Kind::kJoined, family.Events(1)).size(), 1u);
+}
+
+// Of a process that the master has taken for dead.
+TEST(RecheckCorners, ThatTheOwnSuccessorIsReplacedIsNoNews) {
+  const auto family = Workers(2);
+  family->roster_memory().Publish(1, 2, SlotState::kDraining, 4711);
+  family->Inject(1, std::string(100, '\xff'));
+  for (int i = 0; i < 3; ++i) family->Read(1);
+  EXPECT_EQ(family->stats(1).damaged_framing, 1u);
+  EXPECT_FALSE(family->at(1).told_to_drain());
 }
 
 // ---- Who is there -------------------------------------------------------------------------------
