@@ -93,6 +93,8 @@ class ValgrindTest(unittest.TestCase):
         self.assertEqual(1, len(valgrind_report.findings(self.count + lost)))
         ended = '==7== Process terminating with default action of signal 6 (SIGABRT)\n'
         self.assertEqual([], valgrind_report.findings(self.count + self.opened + ended))
+        child = '==7==    by 0x15: testing::internal::NoExecDeathTest::AssumeRole() (in x)\n'
+        self.assertEqual([], valgrind_report.findings(self.count + self.opened + child))
 
 
 if __name__ == '__main__':
