@@ -90,6 +90,14 @@ TEST(Returns, AreBoundedAndWhatFindsNoRoomIsCounted) {
   EXPECT_EQ(family->stats(2).rejects_dropped, dropped);
 }
 
+TEST(Returns, OfTheWrongLengthAreDamage) {
+  const auto family = Workers(2);
+  family->Inject(1, PacketBuilder(2, 1, 1, 1).Part(RecordKind::kReject, "short").Bytes());
+  family->ReadAll(1);
+  EXPECT_EQ(family->stats(1).damaged_records, 1u);
+  EXPECT_TRUE(family->Events(1).empty());
+}
+
 TEST(Returns, SayThatTheReceiverHadNoMemory) {
   MemoryFaults memory;
   const auto family = Workers(2);
@@ -528,6 +536,16 @@ TEST(Unreachable, IsLeftOutEverywhereUntilItHasASuccessor) {
   EXPECT_EQ(family->at(1).CountUp(), 3);
   EXPECT_EQ(family->Broadcast(1, Scope::kOthers, "n", "").accepted, 2u);
   EXPECT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+}
+
+TEST(Unreachable, OneThatWasBeingReplacedIsDead) {
+  const auto family = Workers(2);
+  family->Retire(2);
+  family->Kill(2);
+  family->at(1).PeerUnreachable(2);
+  const absl::Status status = family->Send(1, To::Slot(2), "n").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(std::string(status.message()).find("is dead"), std::string::npos) << status;
 }
 
 TEST(Unreachable, TheMasterIsDeadNotDetached) {
