@@ -301,18 +301,16 @@ bool Endpoint::HandleControl(const Arrival& arrival) {
     PeerDied(body.slot, body.generation);
     return true;
   }
-  if (record.kind == RecordKind::kJoined) {
-    JoinedBody body;
-    if (!body.Decode(record.data) || body.slot == kMasterSlot || !roster_.has(body.slot))
-      return false;
-    if (roster_.IsDead(body.slot, body.generation)) return true;
-    // The pid is in the roster before the notice is sent.
-    const RosterWord word = roster_.Get(body.slot);
-    if (word.generation != body.generation || word.pid != body.pid) return false;
-    PeerJoined(body.slot, body.generation, body.pid);
-    return true;
-  }
-  return false;
+  if (record.kind != RecordKind::kJoined) return false;
+  JoinedBody body;
+  if (!body.Decode(record.data) || body.slot == kMasterSlot || !roster_.has(body.slot))
+    return false;
+  if (roster_.IsDead(body.slot, body.generation)) return true;
+  // The pid is in the roster before the notice is sent.
+  const RosterWord word = roster_.Get(body.slot);
+  if (word.generation != body.generation || word.pid != body.pid) return false;
+  PeerJoined(body.slot, body.generation, body.pid);
+  return true;
 }
 
 bool Endpoint::HandleReject(const Arrival& arrival) {
