@@ -44,6 +44,7 @@ std::vector<SiteErrors> MakeTable() {
       {"getpid", "getpid(2): always successful", {}},
       {"getppid", "getpid(2): always successful", {}},
       {"pidfd_open", "pidfd_open(2)", {EMFILE, ENFILE, ENODEV, ENOMEM, ENOSYS, EPERM}},
+      {"pidfd_send_signal", "pidfd_send_signal(2): ESRCH is no failure", {ENOSYS, EPERM}},
       {"kill", "kill(2): another user's, as which it lives; dead is no failure", {EPERM}},
       {"waitid", "wait(2); ECHILD is an answer", {EINTR}},
       {"waitpid", "wait(2); with ECHILD somebody else has reaped", {ECHILD, EINTR}},

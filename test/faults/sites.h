@@ -45,6 +45,7 @@ enum class Site : int {
   kGetpid,
   kGetppid,
   kPidfdOpen,
+  kPidfdSendSignal,
   kKill,
   kWaitid,
   kWaitpid,
