@@ -157,11 +157,11 @@ void Director::Quiet() {
   EndStops(true);
   ledger_->mode.Set(static_cast<std::uint64_t>(Mode::kPause));
   const auto soon = [this](const std::function<bool()>& done) {
-    return Until([&] { return SomebodyHangs() || done(); }, settings_.patience_seconds) &&
-           !SomebodyHangs();
+    return Until([&] { return CannotSettle() || done(); }, settings_.patience_seconds) &&
+           !CannotSettle();
   };
   bool quiet = soon([this] { return AllAlive(); });
-  if (!quiet) ledger_->Complain(Violation::kHung, "the dead are not replaced");
+  if (!quiet && !CannotSettle()) ledger_->Complain(Violation::kHung, "the dead are not replaced");
   ledger_->quiet.Set(++deeds_.quiets);
   Sender& sender = player_->sender();
   sender.Refresh();
@@ -174,7 +174,7 @@ void Director::Quiet() {
   if (!quiet) return NameTheRestless();
   // Who agrees late has what is still in a pipe; who never does has lost it.
   soon([this] { return account_->Agrees(); });
-  if (SomebodyHangs()) return;
+  if (CannotSettle()) return;
   account_->Settle();
   TakeSamples();
   doing_ = before;
@@ -190,14 +190,16 @@ bool Director::AllQuiet() const {
                      [&](const Life& life) { return life.peer.slot < 0 || rests(life.peer); });
 }
 
-bool Director::SomebodyHangs() const {
+// Somebody hangs, or has ended without being told to: that has been counted, and the rest follows.
+bool Director::CannotSettle() const {
+  if (ledger_->violations[static_cast<int>(Violation::kDied)].Get() > 0) return true;
   return std::any_of(std::begin(lives_), std::end(lives_),
                      [](const Life& life) { return life.hangs; });
 }
 
 // Nothing can be settled: alerts may just be waiting for those who hang.
 void Director::NameTheRestless() {
-  if (SomebodyHangs()) return;
+  if (CannotSettle()) return;
   for (const Life& life : lives_) {
     if (life.peer.slot < 0) continue;
     const std::uint64_t at = ledger_->places[life.peer.slot].quiet.Get();

@@ -84,7 +84,7 @@ class Director {
   void ReplaceRound();
   void Quiet();
   bool AllQuiet() const;
-  bool SomebodyHangs() const;
+  bool CannotSettle() const;
   void NameTheRestless();
   void TakeSamples();
   void JudgeGrowth();

@@ -14,6 +14,8 @@ constexpr int kPackedBurst = 256;
 // behind is handled quickly and kills come at all stages.
 constexpr std::size_t kBacklogMax = 200000;
 constexpr int kReceiversPerTurn = 2;
+// For all receivers together, where pipes are to be full only now and then.
+constexpr std::size_t kLittleBacklogMax = 150000;
 
 std::string Name(const Peer& from, const Peer& to) {
   return std::to_string(from.slot) + "." + std::to_string(from.generation) + " to " +
@@ -89,7 +91,7 @@ bool Sender::Feed(Mode mode) {
 }
 
 void Sender::FeedLittle() {
-  if (peers_.empty() || closed_) return;
+  if (peers_.empty() || closed_ || endpoint_->QueuedBytes() >= kLittleBacklogMax) return;
   const Peer peer = peers_[random_() % peers_.size()];
   if (!LineOf(peer).full) LoadMixed(peer);
 }
@@ -250,6 +252,7 @@ void Sender::CheckCounters(std::uint64_t handled) {
       stats.alerts_delivered != handled || stats.alerts_unhandled != 0) {
     ledger_->Complain(Violation::kBroken, Name(self_, self_) + ": the library counts otherwise");
   }
+  Refresh();
   for (const Peer& peer : peers_) {
     if (LineOf(peer).full)
       ledger_->Complain(Violation::kHung, Name(self_, peer) + ": nobody said that it has drained");
