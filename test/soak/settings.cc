@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -104,6 +105,8 @@ std::string ReadSettings(int argc, char** argv, Settings* settings) {
       return "not understood: " + option;
     }
   }
+  // So that a short run has rounds of all kinds.
+  settings->round_seconds = std::min(settings->round_seconds, settings->seconds / 8);
   const char* canary = std::getenv("ALERTPIPE_SOAK_CANARY");
   if (canary != nullptr && !ReadCanary(canary, &settings->canary))
     return std::string("no such canary: ") + canary;
