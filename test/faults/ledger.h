@@ -78,13 +78,21 @@ enum class Phase : int {
   kAllEnd,
 };
 
-enum class ActorState : int { kNone, kAttached, kRefused, kEnded, kKilled };
+enum class ActorState : int {
+  kNone,
+  kAttached,
+  kRefused,
+  kEnded,
+  kDrained,  // was retired, and left by itself
+  kKilled,
+};
 
 struct Ledger {
   Tally tally;
   std::atomic<Phase> phase;
   std::atomic<ActorState> actors[kActors];
-  std::atomic<int> roles[kActors];  // of each actor
+  std::atomic<int> roles[kActors];     // of each actor
+  std::atomic<bool> retired[kActors];  // may leave before the end
   Pair pairs[kActors][kActors];
   std::atomic<bool> orphans;  // workers go on without their master
   std::atomic<int> flags[8];  // for scenarios

@@ -310,6 +310,157 @@ void PlayBarrier(Stage& stage) {
   Go(stage, 0);
 }
 
+// A part that neither reads nor turns its loop until the flag is set.
+Part AsleepUntil(int flag) {
+  return [flag](Actor& me, std::unique_ptr<Worker>&) {
+    while (me.ledger()->flags[flag] == 0 && me.ledger()->phase.load() == Phase::kAct) usleep(200);
+  };
+}
+
+constexpr absl::Duration kShort = absl::Milliseconds(5);
+
+// Until the worker, which sleeps, was killed at its deadline. If that is what failed, it lives:
+// then it wakes up, and leaves by itself.
+void ExpectKilled(Stage& stage, const Peer& worker, int wakes) {
+  const auto gone = [&] { return stage.reaped.count(worker.pid) != 0; };
+  stage.me.Until("a kill", [&] { return gone() || stage.me.kill_error != 0; });
+  if (gone()) {
+    if (stage.ledger()->actors[ActorOf(worker)] != ActorState::kKilled)
+      stage.me.Wrong("a worker was not killed");
+    return;
+  }
+  if (stage.me.kill_error == 0) return;
+  if (stage.fault_.site != Site::kKill || stage.me.kill_error != stage.fault_.error)
+    stage.me.Wrong("a kill failed of something else");
+  stage.ledger()->flags[wakes] = 1;
+  stage.me.Until("a worker that could not be killed to leave", gone);
+}
+
+// What was queued for a worker when it was killed comes back.
+void PlayRetireKilled(Stage& stage) {
+  const Two workers = StartTwo(stage, AsleepUntil(2));
+  if (!workers.ok) return;
+  std::uint64_t in_its_pipe = 0;
+  stage.on_exit = [&](const WorkerExit& exit) { in_its_pipe += exit.alerts_drained; };
+  stage.Arm();
+  stage.me.Send(workers.two, 100);
+  stage.me.SendUntilFull(workers.one, 3000);
+  if (stage.Retire(workers.one, kShort)) {
+    stage.me.ExpectRefused(workers.one);
+    ExpectKilled(stage, workers.one, 2);
+  }
+  stage.on_exit = nullptr;
+  if (stage.ledger()->actors[ActorOf(workers.one)] != ActorState::kKilled) return;
+  const Pair& pair = stage.ledger()->pairs[0][ActorOf(workers.one)];
+  const auto count = [](const AlertSet& set) {
+    std::uint64_t alerts = 0;
+    for (unsigned number = 0; number < AlertSet::kMax; ++number) alerts += set.Has(number) ? 1 : 0;
+    return alerts;
+  };
+  // What cannot be read from its pipe is counted nowhere: the next generation drops it as stale.
+  const bool unread = stage.fault_.role == 0 && stage.fault_.site == Site::kPreadv2 &&
+                      stage.ledger()->tally.failed > 0;
+  stage.me.Until("what was queued", [&] {
+    const std::uint64_t back = count(pair.failed);
+    return back > 0 && (unread || back + in_its_pipe >= count(pair.accepted));
+  });
+  if (count(pair.failed) + in_its_pipe > count(pair.accepted))
+    stage.me.Wrong("more came back than was sent");
+}
+
+// Everybody has sent something to a worker that is retired, and it to everybody.
+void PlayRetireDrains(Stage& stage) {
+  const Part first = OnFlag(0, [](Actor& me, std::unique_ptr<Worker>&) {
+    SendSome(me, TheMaster(), {100, kTwoPackets});
+    SendSome(me, SlotTwo(), {100, kTwoPackets});
+    me.Request(SlotTwo(), 100, 100);
+  });
+  const Two workers = StartTwo(
+      stage,
+      [first](Actor& me, std::unique_ptr<Worker>& worker) {
+        first(me, worker);
+        AsleepUntil(2)(me, worker);
+      },
+      OnFlag(1, [](Actor& me, std::unique_ptr<Worker>&) {
+        SendSome(me, SlotOne(), {100, kTwoPackets});
+        me.Request(SlotOne(), 100, kTwoPackets);
+      }));
+  if (!workers.ok) return;
+  stage.Arm();
+  Go(stage, 0);
+  SendSome(stage.me, workers.one, {100, kTwoPackets, kTwoPackets});
+  stage.me.Request(workers.one, kTwoPackets, 100);
+  Go(stage, 1);
+  const bool retired = stage.Retire(workers.one, absl::InfiniteDuration());
+  if (retired) stage.me.ExpectRefused(workers.one);
+  stage.ledger()->flags[2] = 1;
+  if (!retired) return;
+  stage.me.Until("a retired worker to leave",
+                 [&] { return stage.reaped.count(workers.one.pid) != 0; });
+  stage.me.Send(workers.two, 100);
+}
+
+void PlayReplace(Stage& stage) {
+  const Two workers = StartTwo(
+      stage,
+      [](Actor& me, std::unique_ptr<Worker>& worker) {
+        me.Send(TheMaster(), 100);
+        // As the successor it finds the other one there.
+        if (worker->self().slot != 1) me.Send(SlotTwo(), kTwoPackets);
+      },
+      OnFlag(0, [](Actor& me, std::unique_ptr<Worker>&) {
+        SendSome(me, SlotOne(), {100, kTwoPackets});
+      }));
+  if (!workers.ok) return;
+  stage.Arm();
+  SendSome(stage.me, workers.one, {100, kTwoPackets});
+  Go(stage, 0);
+  if (!stage.Replace(workers.one)) return;
+  stage.me.Until("the end of a replacement", [&] { return stage.report.has_value(); });
+  if (!stage.report.has_value() || !stage.report->status.ok()) return;
+  const std::vector<Replacement>& replaced = stage.report->replaced;
+  if (replaced.size() != 1 || replaced[0].old_worker.pid != workers.one.pid ||
+      replaced[0].killed_at_deadline || stage.reaped.count(workers.one.pid) == 0)
+    return stage.me.Wrong("a replacement that was none");
+  stage.started.push_back(replaced[0].successor);
+  stage.me.Send(replaced[0].successor, 100);
+}
+
+// One leaves by itself, then the other one is killed.
+void PlayRetireWithoutLoop(Stage& stage) {
+  const Two workers = StartTwo(
+      stage,
+      [](Actor& me, std::unique_ptr<Worker>& worker) {
+        AsleepUntil(2)(me, worker);
+        me.Turns(2);
+      },
+      [](Actor& me, std::unique_ptr<Worker>& worker) {
+        SendSome(me, SlotOne(), {100, kTwoPackets});
+        me.Request(SlotOne(), 100, 100);
+        ++me.ledger()->flags[0];
+        while (me.ledger()->flags[1] == 0 && me.ledger()->phase.load() == Phase::kAct) me.Turn();
+        ++me.ledger()->flags[0];
+        AsleepUntil(3)(me, worker);
+      });
+  if (!workers.ok) return;
+  const auto parts = [&](int count) {
+    stage.me.Until("a worker's part", [&] { return stage.ledger()->flags[0] >= count; });
+  };
+  parts(1);
+  stage.Arm();
+  // One that can never be told is killed. A master without a loop tries again at each Service().
+  const Fault& fault = stage.fault_;
+  const bool mute = fault.role == 0 && fault.site == Site::kPwritev2 && fault.for_good;
+  const bool retired = stage.Retire(workers.one, mute ? kShort : absl::InfiniteDuration());
+  stage.ledger()->flags[2] = 1;
+  if (!retired) return;
+  stage.me.Until("a retired worker to leave",
+                 [&] { return stage.reaped.count(workers.one.pid) != 0; });
+  stage.ledger()->flags[1] = 1;
+  parts(2);
+  if (stage.Retire(workers.two, kShort)) ExpectKilled(stage, workers.two, 3);
+}
+
 // Without RWF_NOWAIT, and with O_NONBLOCK of the writing ends cleared by a relative.
 void PlayNonblock(Stage& stage) {
   stage.Arm();
@@ -430,6 +581,14 @@ std::vector<Scenario> MakeScenarios() {
   add("FamilyStats", FamilyOf(2), PlayStats);
   add("DestroyedInAHandler", FamilyOf(2), PlayDestroyed);
   add("Barrier", FamilyOf(2), PlayBarrier);
+  add("RetireKilled", FullFamily(), PlayRetireKilled);
+  add("RetireDrains", FamilyOf(2, 4096), PlayRetireDrains);
+  add("Replace", FamilyOf(3), PlayReplace);
+  add("RetireWithoutLoop", FamilyOf(2), PlayRetireWithoutLoop, MasterIs::kWithoutLoop);
+  add("RetireKilledOnAnOldKernel", FullFamily(), PlayRetireKilled, MasterIs::kAttached,
+      KernelIs::kOld);
+  add("RetireDrainsOnAnOldKernel", FamilyOf(2, 4096), PlayRetireDrains, MasterIs::kAttached,
+      KernelIs::kOld);
   add(
       "AttachOnAnOldKernel", FamilyOf(1),
       [](Stage& stage) {

@@ -142,6 +142,10 @@ void Actor::Install(Endpoint* endpoint, const Peer& self) {
   endpoint_->OnDiagnostic([this](const Diagnostic& report) {
     if (report.kind == Diagnostic::Kind::kDrained || report.kind == Diagnostic::Kind::kRefusedFull)
       return;
+    if (report.kind == Diagnostic::Kind::kKilled) {
+      kill_error = report.error;
+      if (kill_error == 0) return;
+    }
     const std::string_view text = report.text;
     ledger_->said.Add(absl::StrCat(absl::string_view(text.data(), text.size()), ": ",
                                    std::strerror(report.error), " (errno ", report.error, ")"));
@@ -339,6 +343,12 @@ bool Actor::Note(const absl::Status& status) {
   return false;
 }
 
+void Actor::ExpectRefused(const Peer& to) {
+  const SendResult sent = endpoint_->Send(To::Slot(to.slot), "lent", "for nobody");
+  if (!absl::IsUnavailable(sent.status()))
+    Wrong(absl::StrCat("a retired worker was sent to: ", sent.status().ToString()));
+}
+
 void Actor::Wrong(std::string_view what) { ledger_->wrong.Add(what); }
 
 void Actor::Turn() {
@@ -371,13 +381,22 @@ void Actor::Close(absl::Duration deadline) {
   bool closed = false;
   const Result result =
       endpoint_->Close(deadline, [&closed](const CloseReport&) { closed = true; });
-  if (!result.ok()) {
+  // One that was about to close by itself goes on with that.
+  const bool by_itself = !result.ok() && ledger_->retired[self_];
+  if (!result.ok() && !by_itself) {
     Note(result.status());
     return;
   }
   const auto start = Clock::now();
-  while (!closed && Clock::now() - start < PatienceWith(fault_)) Turn();
-  if (!closed) Wrong("Close did not end");
+  while (!closed && !(by_itself && Idle()) && Clock::now() - start < PatienceWith(fault_)) Turn();
+  if (!closed && !by_itself) Wrong("Close did not end");
+}
+
+bool Actor::Idle() {
+  uv_unref(reinterpret_cast<uv_handle_t*>(&tick_));
+  const bool idle = uv_loop_alive(&loop_) == 0;
+  uv_ref(reinterpret_cast<uv_handle_t*>(&tick_));
+  return idle;
 }
 
 void Actor::CloseLoop() {
@@ -404,14 +423,17 @@ int Stage::Live(Slot slot, const Part& part, bool own_fork) {
       actor.Install(worker.get(), self);
       if (part) part(actor, worker);
       const Phase end = actor.faulty() ? Phase::kFaultyEnds : Phase::kAllEnd;
-      while (ledger_->phase.load() < end &&
+      const auto left = [&] { return worker != nullptr && actor.Idle(); };
+      while (!left() && ledger_->phase.load() < end &&
              (ledger_->orphans || getppid() == ledger_->tally.pids[0]))
         actor.Turn();
+      const bool drained = left();
+      if (drained && !ledger_->retired[ActorOf(self)]) actor.Wrong("a loop ended by itself");
       if (worker != nullptr) {
-        actor.Close(actor.faulty() ? absl::ZeroDuration() : absl::Seconds(5));
+        if (!drained) actor.Close(actor.faulty() ? absl::ZeroDuration() : absl::Seconds(5));
         worker.reset();
       }
-      ledger_->actors[ActorOf(self)] = ActorState::kEnded;
+      ledger_->actors[ActorOf(self)] = drained ? ActorState::kDrained : ActorState::kEnded;
     } else {
       ledger_->actors[ActorOf(self)] = ActorState::kRefused;
       code = 3;
@@ -490,10 +512,32 @@ bool Stage::Ready() {
 
 void Stage::NoteExit(const WorkerExit& exit) {
   reaped[exit.worker.pid] = true;
+  if (exit.killed_at_deadline) {
+    if (!ledger_->retired[ActorOf(exit.worker)]) me.Wrong("a worker was killed for no reason");
+    ledger_->actors[ActorOf(exit.worker)] = ActorState::kKilled;
+  }
   const bool killed = ledger_->actors[ActorOf(exit.worker)] == ActorState::kKilled;
   if (exit.known && exit.signal != 0 && !killed)
     me.Wrong(absl::StrCat("a worker died of signal ", exit.signal));
   if (on_exit) on_exit(exit);
+}
+
+bool Stage::Retire(const Peer& worker, absl::Duration deadline) {
+  ledger_->retired[ActorOf(worker)] = true;
+  RetireOptions options;
+  options.deadline = deadline;
+  return me.Note(master->Retire(worker.slot, options));
+}
+
+bool Stage::Replace(const Peer& worker) {
+  ledger_->retired[ActorOf(worker)] = true;
+  const auto done = [this](const RestartReport& what) {
+    if (report.has_value()) me.Wrong("a replacement ended twice");
+    report = what;
+    if (!what.status.ok()) ledger_->said.Add(absl::StrCat("replacement: ", what.status.ToString()));
+  };
+  replacing_ = me.Note(master->Replace(worker.slot, absl::InfiniteDuration(), done));
+  return replacing_;
 }
 
 bool Stage::Kill(const Peer& worker) {
@@ -539,6 +583,7 @@ void Stage::End() {
   master.reset();
   ReapRest();
   me.CloseLoop();
+  if (replacing_ && !report.has_value()) me.Wrong("a replacement did not end");
 }
 
 // Processes that the library has not reaped, because it was not to or because it could not.
@@ -575,6 +620,22 @@ void CheckPairs(Ledger* ledger) {
           ledger->wrong.Add("an alert was refused and delivered");
         if ((failed & ~accepted) != 0) ledger->wrong.Add("an alert was refused and failed");
       }
+    }
+  }
+}
+
+// A worker that was retired and left by itself. Only what it sent to one that met the fault, or
+// was killed, may lie in that one's pipe.
+void CheckDrained(const Fault& fault, Ledger* ledger) {
+  const int faulty = FaultyActor(*ledger, fault);
+  for (int drained = 1; drained < kActors; ++drained) {
+    if (ledger->actors[drained] != ActorState::kDrained) continue;
+    for (int other = 0; other < kActors; ++other) {
+      if (ledger->actors[other] == ActorState::kKilled) continue;
+      if (!ledger->Settled(other, drained))
+        ledger->wrong.Add("a worker left, and what was sent to it is lost");
+      if (other != faulty && !ledger->Settled(drained, other))
+        ledger->wrong.Add("a worker left, and what it had sent is lost");
     }
   }
 }
@@ -678,6 +739,7 @@ void Play(const Scenario& scenario, const Fault& fault, Ledger* ledger) {
   for (const std::string& line : runner::CompareDescriptors(before, runner::ReadDescriptors()))
     ledger->wrong.Add(line);
   CheckPairs(ledger);
+  CheckDrained(fault, ledger);
   CheckWords(fault, ledger);
 }
 

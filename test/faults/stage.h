@@ -8,6 +8,10 @@
 //     live; each accepted request ends once;
 //   - each process ends by itself, its loop closes, and it then holds what it held before:
 //     descriptors, mappings, blocks of payload;
+//   - a worker that was retired and left by itself has lost nothing that was accepted for it, and
+//     nothing of its own; one that was killed at its deadline may have what was in its pipe. If the
+//     kill failed (which must be reported with its error) the worker lives, and leaves by itself
+//     once it turns its loop again;
 //   - if something did not happen because of the fault, the process that met it was told, and what
 //     it was told names the error.
 //
@@ -23,6 +27,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,6 +71,8 @@ class Actor {
   // Notes an error. True if there is none.
   bool Note(const absl::Status& status);
   void Wrong(std::string_view what);
+  // A new alert for a worker that is retired; one to its Peer would be a reply.
+  void ExpectRefused(const Peer& to);
 
   // Turns the loop until `done`. A fault that is there for good may prevent it, so one that has
   // struck ends the wait early; else what does not come is wrong.
@@ -74,12 +81,15 @@ class Actor {
   void Turns(int turns);
   // Closes the endpoint and waits for that.
   void Close(absl::Duration deadline);
+  // Whether nothing of the library keeps the loop running: the endpoint has closed by itself.
+  bool Idle();
   // Closes the loop; nothing of the library may be left in it.
   void CloseLoop();
 
   // Called in each turn, in place of a loop that the master is not attached to.
   std::function<void()> service;
-  int drained = 0;  // times that OnDrained was called
+  int drained = 0;     // times that OnDrained was called
+  int kill_error = 0;  // why a worker could not be killed at its deadline
 
  private:
   std::string Data(const Peer* to, std::size_t bytes, unsigned* number);
@@ -123,6 +133,9 @@ class Stage {
   int Live(Slot slot, const Part& part, bool own_fork);
   // Until all that were started have attached, or have failed to.
   bool Ready();
+  bool Retire(const Peer& worker, absl::Duration deadline);
+  // Its end is in `report`.
+  bool Replace(const Peer& worker);
   // kill -9, and until the master has seen it.
   bool Kill(const Peer& worker);
   bool Has(const Peer& worker) const {
@@ -141,11 +154,14 @@ class Stage {
   std::vector<Peer> started;
   std::map<pid_t, bool> reaped;  // what OnExit told
   std::function<void(const WorkerExit&)> on_exit;
+  std::optional<RestartReport> report;
 
  private:
   bool AllReaped() const;
   void NoteExit(const WorkerExit& exit);
   void ReapRest();
+
+  bool replacing_ = false;
 };
 
 // Flags of scenarios in which the master dies: how many workers go on, and how many have come to
