@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 // How long what should come is waited for, and what a fault may have prevented. The second limit
 // decides nothing: the account has to be right whenever the end begins.
 constexpr auto kPatience = std::chrono::seconds(10);
-constexpr auto kHope = std::chrono::milliseconds(60);
+constexpr auto kHope = std::chrono::milliseconds(30);
 // What a canary has lost never comes.
 constexpr auto kPatienceWithACanary = std::chrono::seconds(2);
 
