@@ -375,16 +375,21 @@ void PlayRetireDrains(Stage& stage) {
     SendSome(me, SlotTwo(), {100, kTwoPackets});
     me.Request(SlotTwo(), 100, 100);
   });
+  const Part second = OnFlag(1, [](Actor& me, std::unique_ptr<Worker>&) {
+    SendSome(me, SlotOne(), {100, kTwoPackets});
+    me.Request(SlotOne(), 100, kTwoPackets);
+  });
   const Two workers = StartTwo(
       stage,
       [first](Actor& me, std::unique_ptr<Worker>& worker) {
         first(me, worker);
         AsleepUntil(2)(me, worker);
       },
-      OnFlag(1, [](Actor& me, std::unique_ptr<Worker>&) {
-        SendSome(me, SlotOne(), {100, kTwoPackets});
-        me.Request(SlotOne(), 100, kTwoPackets);
-      }));
+      [second](Actor& me, std::unique_ptr<Worker>& worker) {
+        second(me, worker);
+        // Replies are taken until the last words.
+        for (int sent = 0; sent < 8 && me.Reply(SlotOne(), 100); ++sent) me.Turn();
+      });
   if (!workers.ok) return;
   stage.Arm();
   Go(stage, 0);

@@ -178,6 +178,14 @@ bool Actor::Send(const Peer& to, std::size_t bytes) {
   return Note(sent.status());
 }
 
+bool Actor::Reply(const Peer& to, std::size_t bytes) {
+  unsigned number;
+  const std::string data = Data(&to, bytes, &number);
+  const SendResult sent = endpoint_->Send(to, "lent", data);
+  if (sent.ok()) Accepted(to, number, sent.alert_id());
+  return absl::IsUnavailable(sent.status()) ? false : Note(sent.status());
+}
+
 void Actor::SendUntilFull(const Peer& to, std::size_t bytes) {
   for (int sent = 0; sent < 20; ++sent) {
     unsigned number;

@@ -59,6 +59,8 @@ class Actor {
 
   // The size of data is in bytes, at least 16. A refusal is noted.
   bool Send(const Peer& to, std::size_t bytes);
+  // To one that may be leaving: that it takes no more is no failure. False if not sent.
+  bool Reply(const Peer& to, std::size_t bytes);
   bool SendOwned(const Peer& to, std::size_t bytes);
   void SendUntilFull(const Peer& to, std::size_t bytes);
   void Broadcast(std::size_t bytes, Scope scope, const std::vector<Peer>& to);
