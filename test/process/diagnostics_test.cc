@@ -534,8 +534,8 @@ int KillOrFail(pid_t pid, int signal) {
 // By pid where a sandbox does not let us by pidfd; and neither for a worker that has become
 // somebody else: then it lives on.
 TEST(Diagnostics, AKillThatFailsIsTold) {
-  Family family(FamilyOf(1));
   Told told;
+  Family family(FamilyOf(1));
   family->OnDiagnostic(told.Hook());
   const Replaced by_pidfd(&os::Calls::pidfd_send_signal, &FailToSendSignal);
   const Replaced by_pid(&os::Calls::kill, &KillOrFail);
