@@ -458,6 +458,13 @@ void Endpoint::PeerUnreachable(int slot) {
 void Endpoint::PeerGone(int slot) {
   LoseReader(slot);
   PeerDied(slot, boxes_[Index(slot)].gone_generation);
+  if (slot != kMasterSlot) return;
+  // Notices that it did not get to send: the roster keeps what they would have said.
+  for (int at = 1; at < roster_.slots(); ++at) {
+    const RosterWord word = roster_.Get(at);
+    const std::uint32_t dead = word.lives() ? word.generation - 1 : word.generation;
+    if (dead > 0) PeerDied(at, dead);
+  }
 }
 
 void Endpoint::MasterClosed() {

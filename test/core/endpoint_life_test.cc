@@ -266,6 +266,29 @@ TEST(Death, AFailedForkGivesBackWhatWasSentToIt) {
   EXPECT_EQ(family.Deliver(2).size(), 1u);
 }
 
+// The master has put a death into the roster and died before it told anybody.
+TEST(MasterGone, ADeathThatItDidNotTellIsFoundInTheRoster) {
+  const auto family = Workers(2, 8192);
+  const Peer dead = family->PeerIn(2);
+  std::uint64_t request = 0;
+  ASSERT_TRUE(family->Request(1, To(dead), "request", "", kNever, &request).ok());
+  ASSERT_TRUE(family->Send(2, To::Slot(1), "half", MakeData(50000)).ok());
+  family->ReadAll(1);
+  ASSERT_GT(family->stats(1).reassembly_bytes, 0u);
+  family->Kill(2);
+  family->BeginBury(2);
+  ASSERT_TRUE(family->Step(2));  // kPublishDown
+  family->at(1).PeerGone(kMasterSlot);
+  EXPECT_EQ(family->stats(1).reassembly_bytes, 0u);
+  EXPECT_EQ(family->stats(1).partials_dropped, 1u);
+  const std::vector<Told> left = OfKind(family->Events(1), Kind::kLeft);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].peer, dead);
+  const std::vector<Ended> ended = family->Outcomes(1);
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].outcome, ResponseOutcome::kPeerDied);
+}
+
 TEST(PeerGone, GivesTheQueueBack) {
   const auto family = Workers(2);
   family->pipe(2).refusals = 1;
