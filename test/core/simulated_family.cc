@@ -9,55 +9,6 @@
 
 namespace alertpipe::core {
 
-// ---- The pipe
-
-std::size_t FakePipe::bytes() const {
-  std::size_t sum = 0;
-  for (const Page& page : pages_) sum += page.bytes.size() - page.read;
-  return sum;
-}
-
-std::size_t FakePipe::Write(const iovec* parts, int count) {
-  std::string bytes;
-  for (int i = 0; i < count; ++i) {
-    bytes.append(static_cast<const char*>(parts[i].iov_base), parts[i].iov_len);
-  }
-  return Write(bytes);
-}
-
-std::size_t FakePipe::Write(std::string_view bytes) {
-  if (refusals > 0) {
-    --refusals;
-    return 0;
-  }
-  std::size_t taken = 0;
-  const std::size_t odd = bytes.size() % kPageBytes;
-  if (odd > 0 && !pages_.empty() && pages_.back().end + odd <= kPageBytes) {
-    pages_.back().bytes.append(bytes.substr(0, odd));
-    pages_.back().end += odd;
-    taken = odd;
-  }
-  while (taken < bytes.size() && pages_.size() < pages_max_) {
-    const std::string_view piece = bytes.substr(taken, kPageBytes);
-    pages_.push_back({std::string(piece), 0, piece.size()});
-    taken += piece.size();
-  }
-  return taken;
-}
-
-std::size_t FakePipe::Read(char* to, std::size_t room) {
-  std::size_t read = 0;
-  while (read < room && !pages_.empty()) {
-    Page& page = pages_.front();
-    const std::size_t piece = std::min(room - read, page.bytes.size() - page.read);
-    std::copy_n(page.bytes.data() + page.read, piece, to + read);
-    read += piece;
-    page.read += piece;
-    if (page.read == page.bytes.size()) pages_.pop_front();
-  }
-  return read;
-}
-
 // ---- The family
 
 SimulatedFamily::SimulatedFamily(const FamilySettings& settings)
@@ -321,9 +272,6 @@ void SimulatedFamily::Take(int slot) {
   for (;;) {
     member.core->NextArrival(&arrival);
     if (arrival.kind == Arrival::Kind::kNone) return;
-    if (on_response &&
-        (arrival.kind == Arrival::Kind::kResponse || arrival.kind == Arrival::Kind::kLateResponse))
-      on_response(slot, arrival);
     if (arrival.kind == Arrival::Kind::kDamage) {
       member.damage.push_back(arrival.damage);
     } else if (arrival.kind == Arrival::Kind::kResponse) {
@@ -332,8 +280,6 @@ void SimulatedFamily::Take(int slot) {
       EXPECT_NE(member.core->TakeResponse(arrival), nullptr);
     } else if (arrival.kind != Arrival::Kind::kAlert) {
       continue;  // has been taken care of
-    } else if (on_alert) {
-      on_alert(slot, arrival);
     } else {
       member.delivered.push_back({arrival.sender, std::string(arrival.name),
                                   std::string(arrival.data), arrival.request_id});
@@ -502,7 +448,6 @@ void SimulatedFamily::Drain(int slot) {
   std::string bytes(static_cast<std::size_t>(roster().settings().pipe_capacity) + 4096, '\0');
   bytes.resize(member.pipe.Read(bytes.data(), bytes.size()));
   member.drained = CountDrained(bytes, member.life.word().generation);
-  drained_alerts_ += member.drained.alerts;
   EXPECT_TRUE(member.pipe.empty());
 }
 

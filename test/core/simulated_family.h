@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A family in one process: core endpoints, a roster in private memory, and a byte queue for each
-// pipe that follows the kernel's rules. The fixture does what the facade and the master do around
+// A family in one process: core endpoints, a roster in private memory, and a simulated pipe for
+// each. The fixture does what the facade and the master do around
 // the core; a test says who sends, writes, reads, dies and comes back, in any order. Nothing
 // happens by itself: what a send may write within the call is written, all else waits for EndTurn,
 // Pump, Read or Settle.
@@ -11,7 +11,6 @@
 #include <alertpipe/endpoint.h>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,34 +24,25 @@
 #include "core/notice_board.h"
 #include "core/slot_life.h"
 #include "heap_roster.h"
+#include "sim/pipe.h"
 
 namespace alertpipe::core {
 
-// Capacity counts pages; a write of at most 4096 bytes goes in whole or not at all, a longer one
-// page by page; the odd bytes of a write go into the last page if they fit there.
-class FakePipe {
+// The pipe of the simulator (test/sim), and what a test makes of it.
+class FakePipe : public sim::Pipe {
  public:
-  explicit FakePipe(std::size_t capacity) : pages_max_(capacity / kPageBytes) {}
+  explicit FakePipe(std::size_t capacity) : Pipe(capacity) {}
 
   // Bytes taken; 0 stands for EAGAIN.
-  std::size_t Write(const iovec* parts, int count);
-  std::size_t Write(std::string_view bytes);
-  std::size_t Read(char* to, std::size_t room);
-  bool empty() const { return pages_.empty(); }
-  std::size_t bytes() const;
+  template <typename... Parts>
+  std::size_t Write(Parts... parts) {
+    if (refusals == 0) return Pipe::Write(parts...);
+    --refusals;
+    return 0;
+  }
 
   int refusals = 0;        // the next writes get EAGAIN, room or not
   bool no_reader = false;  // writes get EPIPE: its reader is dead, and so is the master
-
- private:
-  static constexpr std::size_t kPageBytes = 4096;
-  struct Page {
-    std::string bytes;
-    std::size_t read = 0;
-    std::size_t end = 0;  // of what was ever in it: space that was read is not used again
-  };
-  std::size_t pages_max_;
-  std::deque<Page> pages_;
 };
 
 struct Delivery {
@@ -150,15 +140,10 @@ class SimulatedFamily {
   void FailNextFork() { fork_fails_ = true; }
   const SlotLife& life(int slot) const { return members_[Index(slot)].life; }
   const DrainCount& drained(int slot) const { return members_[Index(slot)].drained; }
-  std::uint64_t drained_alerts() const { return drained_alerts_; }  // of all slots, ever
 
   // Called between a sender's look at the roster and its queueing or its write.
   std::function<void(int from, int to)> before_queue;
   std::function<void(int from, int to)> before_write;
-  // Called for each alert, instead of keeping it for Deliver.
-  std::function<void(int slot, const Arrival&)> on_alert;
-  // Called for each response, late ones included, before its request ends.
-  std::function<void(int slot, const Arrival&)> on_response;
 
  private:
   struct Payload;
@@ -202,7 +187,6 @@ class SimulatedFamily {
   std::vector<Member> members_;
   std::uint32_t next_pid_ = 101;
   bool fork_fails_ = false;
-  std::uint64_t drained_alerts_ = 0;
 };
 
 }  // namespace alertpipe::core

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a seed decides before anything happens: how the family is set up, which faults there are and
+// how often, and what the application does. Families differ on purpose: one in which everything
+// goes wrong all the time never gets to what is rare.
+#ifndef ALERTPIPE_TEST_SIM_PLAN_H_
+#define ALERTPIPE_TEST_SIM_PLAN_H_
+
+#include <cstdint>
+
+#include "core/roster.h"
+#include "sim/canary.h"
+
+namespace alertpipe::sim {
+
+struct Plan {
+  std::uint64_t seed = 0;
+  Canary canary = Canary::kNone;
+  std::uint32_t steps = 0;  // with faults; those until everything is quiet come on top
+
+  core::FamilySettings settings;
+  bool attached = true;        // the master runs a loop from the start
+  bool attaches_late = false;  // or begins to in the middle
+  std::uint32_t alerts_per_turn = 16;
+
+  // Faults, one in so many steps; 0: never.
+  std::uint32_t crash = 0;
+  std::uint32_t leave = 0;
+  std::uint32_t stop = 0;
+  std::uint32_t master_crash = 0;
+  std::uint32_t garbage = 0;
+  // One in so many calls.
+  std::uint32_t eagain = 0;
+  std::uint32_t eintr = 0;
+  std::uint32_t enomem = 0;
+  std::uint32_t lost_wakeup = 0;
+  std::uint32_t fork_fails = 0;
+  std::uint32_t own_fork = 0;
+  std::uint32_t refuse_memory = 0;
+
+  // One in so many looks at the loop begins something new.
+  std::uint32_t busy = 4;
+  // Of 16 alerts: how many are small, fill a packet, need a few; the rest is large.
+  std::uint32_t small = 8;
+  std::uint32_t filling = 3;
+  std::uint32_t few = 3;
+  std::uint32_t large_bytes_max = 60000;
+  std::uint32_t chatty = 8;  // one in so many alerts is replied to
+};
+
+Plan MakePlan(std::uint64_t seed, Canary canary);
+
+}  // namespace alertpipe::sim
+
+#endif  // ALERTPIPE_TEST_SIM_PLAN_H_

@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/process.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <absl/strings/str_cat.h>
+
+#include "sim/contents.h"
+#include "sim/world.h"
+
+namespace alertpipe::sim {
+namespace {
+
+// As the facade has it.
+constexpr std::size_t kBytesPerFlushMax = 1048576;
+
+}  // namespace
+
+Process::Process(World* world, const Peer& self, bool attached)
+    : world_(world),
+      self_(self),
+      attached_(attached),
+      waits_(static_cast<std::size_t>(world->slots())),
+      known_(static_cast<std::size_t>(world->slots())) {}
+
+Process::~Process() {
+  if (core_ == nullptr) return;
+  // Data that is only lent would be the dead process's own: here somebody has to free it.
+  if (send_.stage != Send::Stage::kNone) {
+    for (const core::Target& target : send_.targets) SettleLent(target.slot, true);
+    ReleasePayload();
+  }
+}
+
+bool Process::Boot() {
+  core_ =
+      std::make_unique<core::Endpoint>(world_->roster(), self_, world_->seat(self_.slot).page.get(),
+                                       self_.is_master() ? &world_->board() : nullptr);
+  std::vector<Peer> live;
+  core_->Live(&live);
+  for (const Peer& peer : live) {
+    if (peer.pid != 0 && peer.slot != self_.slot) known_[Index(peer.slot)] = peer.generation;
+  }
+  return !attached_ || core_->inbox().Allocate();
+}
+
+void Process::Attach() {
+  attached_ = core_->inbox().Allocate();
+  if (!attached_) return;
+  for (int slot = 0; slot < world_->slots(); ++slot) {
+    core_->Unblocked(slot);
+    waits_[Index(slot)] = false;
+    if (core_->HasOutput(slot)) core_->MarkDirty(slot);
+  }
+}
+
+void Process::NoticesChanged() {
+  core_->NoticesChanged();
+  if (!attached_) EndTurn();
+}
+
+void Process::Step() {
+  if (core_ == nullptr) {
+    if (!Boot()) world_->Exit(self_.slot);
+    return;
+  }
+  if (flush_.stage != Flush::Stage::kNone) return StepFlush();
+  if (send_.stage != Send::Stage::kNone) return StepSend();
+  // Nothing else happens while a slot's life is under way.
+  if (self_.is_master() && world_->lives().busy() && phase_ == Phase::kPoll) {
+    world_->lives().Step();
+    return;
+  }
+  switch (phase_) {
+    case Phase::kPoll:
+      return closing_ ? StepLeave() : StepPoll();
+    case Phase::kHandle:
+      return StepHandle();
+    case Phase::kFlush:
+      return StepFlushList();
+    case Phase::kTell:
+      return StepTell();
+  }
+}
+
+// ---- Polling
+
+void Process::StepPoll() {
+  handled_ = 0;
+  if (self_.is_master() && PollMaster()) return;
+  if (world_->active() && world_->random().Chance(world_->plan().busy) && BeginSomething()) return;
+  if (core_->dirty()) return EndTurn();
+  if (core_->has_events()) {
+    phase_ = Phase::kTell;
+    return;
+  }
+  if (PollTimers()) return;
+  // Either may be reported first.
+  const bool inbox_first = world_->random().Chance(2);
+  if (inbox_first && PollInbox()) return;
+  if (PollOutboxes()) return;
+  if (!inbox_first && PollInbox()) return;
+  if (!world_->active() && !tokens_.empty()) {
+    GiveUp(tokens_.back());
+    tokens_.pop_back();
+    return;
+  }
+  if (probes_left_ > 0 && BeginProbe()) return;
+  asleep_ = true;
+}
+
+bool Process::PollInbox() {
+  if (!attached_) return false;
+  if (core_->inbox().pending()) {
+    phase_ = Phase::kHandle;
+    return true;
+  }
+  if (world_->pipe(self_.slot).empty() && leaving_.empty()) return false;
+  if (world_->Fault(world_->plan().eintr)) {
+    ++world_->census().eintr;
+    return true;
+  }
+  Read();
+  return true;
+}
+
+bool Process::PollOutboxes() {
+  for (int slot = 0; slot < world_->slots(); ++slot) {
+    if (!waits_[Index(slot)]) continue;
+    // A master without a loop tries when it is told to.
+    const bool ready = attached_ ? world_->pipe(slot).writable() || !world_->HasReader(slot)
+                                 : !world_->active() || world_->random().Chance(4);
+    if (!ready) continue;
+    waits_[Index(slot)] = false;
+    core_->Unblocked(slot);
+    BeginFlush(slot, false);
+    return true;
+  }
+  return false;
+}
+
+bool Process::PollTimers() {
+  if (core_->next_deadline() <= world_->now()) {
+    core_->Expire(world_->now());
+    return true;
+  }
+  if (!orphaned_ && !self_.is_master() && !world_->MasterLives() &&
+      (!world_->active() || world_->random().Chance(4))) {
+    orphaned_ = true;
+    ++world_->census().orphaned;
+    Leaving(kMasterSlot);
+    return true;
+  }
+  if (!orphaned_ || !core_->HasRequests()) return false;
+  if (world_->active() && !world_->random().Chance(8)) return false;
+  // A death shows as a pipe that nobody reads.
+  bool found = false;
+  for (int slot = 1; slot < world_->slots(); ++slot) {
+    if (!core_->HasRequests(slot) || core_->IsGone(slot) || world_->HasReader(slot)) continue;
+    if (std::find(leaving_.begin(), leaving_.end(), slot) != leaving_.end()) continue;
+    ++world_->census().orphaned_requests;
+    Leaving(slot);
+    found = true;
+  }
+  return found;
+}
+
+bool Process::PollMaster() {
+  if (!attached_ && world_->plan().attaches_late && world_->Fault(50)) {
+    core::RosterWord word = world_->word(kMasterSlot);
+    word.state = SlotState::kUp;
+    Attach();
+    if (!attached_) return true;
+    world_->Publish(kMasterSlot, word);
+    world_->board().StartReader(kMasterSlot);
+    ++world_->census().attached_late;
+    return true;
+  }
+  return world_->lives().Step();
+}
+
+// ---- Reading
+
+void Process::Read() {
+  const std::size_t room = core_->inbox().space_bytes();
+  const std::size_t bytes = world_->Read(this);
+  leaving_read_ = bytes < room;
+  core_->inbox().Received(bytes);
+  phase_ = Phase::kHandle;
+}
+
+void Process::StepHandle() {
+  if (handled_ >= world_->plan().alerts_per_turn) return EndTurn();
+  ++handled_;
+  core::Arrival arrival;
+  core_->NextArrival(&arrival);
+  CheckBudgets();
+  if (arrival.kind != core::Arrival::Kind::kNone) return Handle(arrival);
+  if (leaving_read_ && !leaving_.empty()) {
+    const std::vector<int> gone = leaving_;
+    leaving_.clear();
+    for (const int slot : gone) core_->PeerGone(slot);
+  }
+  EndTurn();
+}
+
+void Process::Handle(const core::Arrival& arrival) {
+  const Incarnation from = Of(arrival.sender);
+  const Incarnation self = who();
+  const bool tainted = world_->ledger().fate(self).tainted;
+  world_->Note(static_cast<std::uint64_t>(arrival.kind) + (from.generation << 8));
+  switch (arrival.kind) {
+    case core::Arrival::Kind::kNone:
+    case core::Arrival::Kind::kControl:
+      return;
+    case core::Arrival::Kind::kAlert:
+      return HandleAlert(arrival);
+    case core::Arrival::Kind::kResponse:
+    case core::Arrival::Kind::kLateResponse:
+      if (arrival.kind == core::Arrival::Kind::kLateResponse) ++world_->census().responses_late;
+      world_->ledger().Deliver(from, self, arrival.name, arrival.data, true);
+      world_->ledger().GotResponse(self, arrival.request_id, from);
+      if (arrival.kind == core::Arrival::Kind::kLateResponse) return;
+      world_->ledger().End(self, arrival.request_id, from, ResponseOutcome::kResponse,
+                           world_->now());
+      if (core_->TakeResponse(arrival) == nullptr)
+        throw Violation("the callback of a response is gone");
+      return;
+    case core::Arrival::Kind::kReject:
+      if (arrival.reason == UndeliveredReason::kReceiverMemory) ++world_->census().rejected_memory;
+      return world_->ledger().Reject(from, self, arrival.alert_id);
+    case core::Arrival::Kind::kDamage:
+      break;
+  }
+  Census& census = world_->census();
+  if (arrival.damage.kind == Damage::Kind::kFraming) ++census.garbage_framing;
+  if (arrival.damage.kind == Damage::Kind::kPacket) ++census.garbage_packets;
+  if (arrival.damage.kind == Damage::Kind::kRecord) ++census.garbage_records;
+  if (tainted) return;
+  // A victim answers what was forged in somebody's name, and that one makes nothing of it.
+  const int claimed = arrival.damage.claimed_slot;
+  if (arrival.damage.kind == Damage::Kind::kRecord && world_->ledger().EverTainted(claimed)) {
+    excused_ = true;
+    return;
+  }
+  throw Violation(absl::StrCat(ToString(self), " found damage (kind ",
+                               static_cast<int>(arrival.damage.kind), ", claimed slot ", claimed,
+                               ") that nobody did"));
+}
+
+void Process::HandleAlert(const core::Arrival& arrival) {
+  const Incarnation from = Of(arrival.sender);
+  const std::uint64_t serial =
+      world_->ledger().Deliver(from, who(), arrival.name, arrival.data, false);
+  if (world_->tracing()) {
+    world_->Trace(absl::StrCat(ToString(who()), " got ", serial, " from ", ToString(from), ", ",
+                               arrival.data.size(), " bytes"));
+  }
+  if (arrival.request_id != 0) {
+    if (serial != kNoSerial) world_->ledger().GotRequest(from, arrival.request_id, who());
+    tokens_.push_back({arrival.sender, arrival.request_id});
+    if (closing_) {
+      GiveUp(tokens_.back());
+      tokens_.pop_back();
+    } else if (world_->active() && world_->random().Chance(2)) {
+      BeginResponse();
+    }
+    return;
+  }
+  if (!closing_ && world_->active() && world_->random().Chance(world_->plan().chatty)) {
+    ++world_->census().replies;
+    BeginAlert(To(arrival.sender), AlertKind::kPlain, PickBytes());
+  }
+}
+
+void Process::CheckBudgets() {
+  const core::FamilySettings& settings = core_->roster().settings();
+  const std::size_t held = core_->meter().reassembly_bytes();
+  if (held > settings.reassembly_bytes_max) {
+    throw Violation(absl::StrCat(ToString(who()), " holds ", held,
+                                 " bytes of incomplete alerts, the budget is ",
+                                 settings.reassembly_bytes_max));
+  }
+}
+
+// ---- The end of a turn
+
+void Process::EndTurn() {
+  core_->BeginTurn();
+  core_->TakeDirty(&dirty_);
+  dirty_at_ = 0;
+  phase_ = Phase::kFlush;
+}
+
+void Process::StepFlushList() {
+  if (dirty_at_ < dirty_.size()) return BeginFlush(dirty_[dirty_at_++], false);
+  phase_ = core_->has_events() ? Phase::kTell : Phase::kPoll;
+  handled_ = 0;
+}
+
+void Process::StepTell() {
+  if (handled_++ >= world_->plan().alerts_per_turn) {
+    phase_ = Phase::kPoll;
+    return;
+  }
+  core::Event event;
+  if (core_->NextEvent(&event)) return Tell(event);
+  core::EndedRequest ended;
+  if (!core_->NextEnded(&ended)) {
+    phase_ = Phase::kPoll;
+    return;
+  }
+  if (ended.callback == nullptr) throw Violation("a request ended without its callback");
+  if (world_->ledger().fate(who()).tainted && ended.peer.generation == 0) return;
+  world_->ledger().End(who(), ended.id, Of(ended.peer), ended.outcome, world_->now());
+}
+
+void Process::Tell(const core::Event& event) {
+  const Incarnation peer = Of(event.peer);
+  std::uint32_t& known = known_[Index(peer.slot)];
+  const bool tainted = world_->ledger().fate(who()).tainted;
+  switch (event.kind) {
+    case core::Event::Kind::kUndelivered:
+      return world_->ledger().GiveBack(who(), event.undelivered);
+    case core::Event::Kind::kDrained:
+      ++world_->census().room_told;
+      return;
+    case core::Event::Kind::kJoined:
+      ++world_->census().joined;
+      if (known != 0 && !tainted)
+        throw Violation(absl::StrCat(ToString(who()), " was told that ", ToString(peer),
+                                     " has joined, it takes generation ", known, " to live"));
+      known = peer.generation;
+      return;
+    case core::Event::Kind::kLeft:
+      ++world_->census().left;
+      if ((known != peer.generation && !tainted) || world_->ledger().Lives(peer))
+        throw Violation(absl::StrCat(ToString(who()), " was told that ", ToString(peer),
+                                     " has left: it lives, or had not joined"));
+      known = 0;
+      return;
+  }
+}
+
+// Closes without waiting for what is queued, as Endpoint::Close with a deadline of zero, and exits.
+void Process::StepLeave() {
+  switch (close_stage_) {
+    case 0: {
+      dirty_.clear();
+      for (int slot = 0; slot < world_->slots(); ++slot) {
+        if (core_->HasOutput(slot)) dirty_.push_back(slot);
+      }
+      dirty_at_ = 0;
+      phase_ = Phase::kFlush;
+      ++close_stage_;
+      return;
+    }
+    case 1:
+      world_->ledger().fate(who()).closing = true;
+      core_->FailAll(UndeliveredReason::kClosed);
+      phase_ = Phase::kHandle;
+      ++close_stage_;
+      return;
+    default:
+      if (core_->inbox().pending()) {
+        handled_ = 0;
+        phase_ = Phase::kHandle;
+      } else if (core_->has_events()) {
+        handled_ = 0;
+        phase_ = Phase::kTell;
+      } else {
+        ++world_->census().leaves;
+        world_->Exit(self_.slot);
+      }
+  }
+}
+
+// ---- Writing
+
+void Process::BeginFlush(int slot, bool full_only) {
+  flush_.stage = Flush::Stage::kLook;
+  flush_.slot = slot;
+  flush_.full_only = full_only;
+  flush_.written = 0;
+}
+
+void Process::EndFlush() {
+  flush_.stage = Flush::Stage::kNone;
+  if (core_->HasOutput(flush_.slot)) core_->MarkDirty(flush_.slot);
+}
+
+void Process::StepFlush() {
+  if (flush_.stage == Flush::Stage::kLook) {
+    flush_.count = core_->NextWrite(flush_.slot, flush_.parts, flush_.full_only);
+    flush_.generation = world_->word(flush_.slot).generation;
+    if (flush_.count == 0) return EndFlush();
+    flush_.stage = Flush::Stage::kWrite;
+    return;
+  }
+  if (world_->Fault(world_->plan().eintr)) {
+    ++world_->census().eintr;
+    return;
+  }
+  if (world_->word(flush_.slot).generation != flush_.generation) ++world_->census().late_writes;
+  const Outcome outcome = world_->Write(this, flush_.slot, flush_.parts, flush_.count);
+  HandleWritten(outcome.bytes, outcome.error);
+}
+
+// Canary: what a full pipe has refused is taken for written, if it is a notice.
+bool Process::LosesNotice(int error) const {
+  if (!self_.is_master() || error == 0) return false;
+  core::PacketHeader header;
+  const std::string_view packet(static_cast<const char*>(flush_.parts[0].iov_base),
+                                flush_.parts[0].iov_len);
+  if (flush_.count != 1 || core::DecodePacket(packet, &header) != core::Framing::kPacket)
+    return false;
+  core::RecordReader records(packet.substr(core::kHeaderBytes));
+  core::Record record;
+  if (records.Next(&record) != core::RecordReader::Step::kRecord || !record.is_control())
+    return false;
+  ++world_->census().eagain_notice;
+  return world_->breaks(Canary::kNoticeLost);
+}
+
+void Process::HandleWritten(std::size_t bytes, int error) {
+  const int slot = flush_.slot;
+  if (error == EPIPE) {
+    flush_.stage = Flush::Stage::kNone;
+    core_->PeerUnreachable(slot);
+    Leaving(slot);
+    return;
+  }
+  if (LosesNotice(error)) {
+    bytes = flush_.parts[0].iov_len;
+    error = 0;
+  }
+  if (error != 0) {
+    flush_.stage = Flush::Stage::kNone;
+    core_->Blocked(slot, error != EAGAIN);
+    waits_[Index(slot)] = true;
+    return;
+  }
+  core_->Wrote(slot, bytes);
+  flush_.written += bytes;
+  flush_.stage = Flush::Stage::kLook;
+  if (flush_.written >= kBytesPerFlushMax) EndFlush();
+}
+
+void Process::Leaving(int slot) {
+  leaving_read_ = false;
+  if (std::find(leaving_.begin(), leaving_.end(), slot) == leaving_.end()) leaving_.push_back(slot);
+}
+
+bool Process::HalfWritten() {
+  for (int slot = 0; slot < world_->slots(); ++slot) {
+    if (core_->AllWritten(slot)) continue;
+    iovec parts[core::Outbox::kPartsMax];
+    if (core_->NextWrite(slot, parts, false) == 0) continue;
+    const auto* packet = static_cast<const char*>(parts[0].iov_base);
+    const auto kind = static_cast<std::uint8_t>(packet[core::kHeaderBytes]) & 0x1f;
+    if (kind == static_cast<std::uint8_t>(core::RecordKind::kMiddle) ||
+        kind == static_cast<std::uint8_t>(core::RecordKind::kLast))
+      return true;
+  }
+  return false;
+}
+
+// ---- At rest
+
+bool Process::Quiet() { return Business().empty(); }
+
+// A request or its response may have gone with what a hostile relative has damaged.
+bool Process::Exempt(int slot) {
+  return world_->ledger().fate(who()).tainted ||
+         world_->ledger().fate({slot, world_->word(slot).generation}).tainted;
+}
+
+std::string Process::Business() {
+  if (core_ == nullptr) return "has not attached";
+  if (!idle_at_poll()) return "is in the middle of something";
+  if (core_->dirty()) return "has something to write at the end of its turn";
+  if (core_->has_events()) return "has something to tell";
+  if (attached_ && core_->inbox().pending()) return "has something to hand out";
+  if (attached_ && !world_->pipe(self_.slot).empty()) return "has something to read";
+  if (!leaving_.empty()) return "has somebody leaving";
+  for (int slot = 0; slot < world_->slots(); ++slot) {
+    if (core_->HasRequests(slot) && !Exempt(slot))
+      return absl::StrCat("has open requests to slot ", slot);
+  }
+  if (!tokens_.empty()) return "has requests to complete";
+  if (probes_left_ > 0) return "has to probe";
+  for (int slot = 0; slot < world_->slots(); ++slot) {
+    const bool dead_reader = !world_->roster().Get(slot).lives();
+    if (core_->HasOutput(slot) && !dead_reader) return absl::StrCat("has output for slot ", slot);
+  }
+  return {};
+}
+
+void Process::CheckAgreement() {
+  // A victim may have lost notices with what was damaged.
+  if (world_->ledger().fate(who()).tainted) return;
+  std::vector<Peer> live;
+  core_->Live(&live);
+  std::vector<bool> named(Index(world_->slots()));
+  for (const Peer& peer : live) {
+    named[Index(peer.slot)] = true;
+    if (!world_->ledger().Lives(Of(peer)) && world_->MasterLives())
+      throw Violation(absl::StrCat(ToString(who()), " takes ", ToString(Of(peer)), " to live"));
+  }
+  for (int slot = 1; slot < world_->slots(); ++slot) {
+    const Process* other = world_->seat(slot).process.get();
+    const std::uint32_t generation = other == nullptr ? 0 : other->self().generation;
+    if (slot == self_.slot) continue;
+    const std::uint32_t known = known_[Index(slot)];
+    // Without a master nobody tells of joins.
+    const bool agrees = known == generation || (!world_->MasterLives() && known == 0);
+    if (!agrees || (generation != 0 && !named[Index(slot)])) {
+      throw Violation(absl::StrCat(ToString(who()), " was told that generation ", known,
+                                   " lives in slot ", slot, ", it is ", generation));
+    }
+  }
+}
+
+void Process::CheckRest() {
+  const auto check = [this](std::uint64_t value, const char* what) {
+    if (value == 0) return;
+    throw Violation(absl::StrCat(ToString(who()), " at rest: ", what, " is ", value));
+  };
+  const bool tainted = world_->ledger().fate(who()).tainted;
+  const Stats stats = core_->page().Snapshot();
+  check(core_->meter().queued_bytes(), "queued_bytes");
+  check(stats.queued_bytes, "the counter queued_bytes");
+  check(core_->AllWritten() ? 0 : 1, "unwritten alerts");
+  for (int slot = 0; slot < world_->slots(); ++slot)
+    check(core_->queued_bytes(slot), "queued_bytes of a slot");
+  bool lost_requests = false;
+  for (int slot = 0; slot < world_->slots(); ++slot)
+    lost_requests = lost_requests || core_->HasRequests(slot);
+  if (!lost_requests)
+    check(stats.requests_sent - stats.responses_received - stats.requests_failed,
+          "requests that have not ended");
+  check(stats.alerts_refused - stats.refused_invalid - stats.refused_unreachable -
+            stats.refused_full - stats.refused_memory - stats.refused_closed,
+        "refusals of no kind");
+  check(stats.alerts_undelivered - stats.undelivered_peer_died - stats.undelivered_receiver_full -
+            stats.undelivered_receiver_memory - stats.undelivered_closed,
+        "undelivered alerts of no kind");
+  world_->census().stale += stats.alerts_stale;
+  world_->census().partials += stats.partials_dropped;
+  // A victim may have lost the notice of a death with what was damaged.
+  if (tainted) return;
+  check(core_->meter().reassembly_bytes(), "reassembly_bytes");
+  check(stats.damaged_bytes, "damaged_bytes");
+  check(stats.damaged_packets, "damaged_packets");
+  if (!excused_) check(stats.damaged_records, "damaged_records");
+  check(stats.lost_alerts, "lost_alerts");
+}
+
+}  // namespace alertpipe::sim
