@@ -203,7 +203,8 @@ void EndpointImpl::CancelWaits() {
 void EndpointImpl::ArmWake() {
   std::uint64_t next = core_.next_deadline();
   for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
-  if ((orphaned_ && core_.Waits()) || core_.WaitsFor(kMasterSlot)) next = std::min(next, ask_at_);
+  if ((orphaned_ && core_.MayVanish()) || core_.WaitsFor(kMasterSlot))
+    next = std::min(next, ask_at_);
   if (next >= wake_at_) return;
   const std::uint64_t now = os::MonotonicNanos();
   const std::uint64_t left = next > now ? next - now : 0;
@@ -240,7 +241,7 @@ void EndpointImpl::AskForReaders(std::uint64_t now) {
   if (core_.WaitsFor(kMasterSlot) && !core_.roster().Get(kMasterSlot).lives()) Leaving(kMasterSlot);
   if (!orphaned_) return;
   for (int slot = 1; slot < core_.roster().slots(); ++slot) {
-    if (core_.WaitsFor(slot) && !core_.IsGone(slot) &&
+    if (core_.MayVanish(slot) && !core_.IsGone(slot) &&
         os::HasNoReader(wiring_.outbox_fds[static_cast<std::size_t>(slot)]))
       Leaving(slot);
   }

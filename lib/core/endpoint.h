@@ -146,7 +146,14 @@ class Endpoint {
   bool HasRequests(int slot) const { return requests_.count(slot) > 0; }
   // Whether what `slot` still owes would end with its death.
   bool WaitsFor(int slot) const { return HasRequests(slot) || barriers_.WaitsFor(slot); }
-  bool Waits() const { return HasRequests() || barriers_.open() > 0; }
+  // The same for those that may vanish unnoticed when there is no master to tell of it: nothing is
+  // sent to one that is being replaced either, which would show that nobody reads it.
+  bool MayVanish(int slot) const {
+    const Box& box = boxes_[Index(slot)];
+    return WaitsFor(slot) ||
+           (box.known && slot != self_.slot && roster_.Get(slot).state == SlotState::kDraining);
+  }
+  bool MayVanish() const;
   void Expire(std::uint64_t now) {
     requests_.DecideExpired(now);
     barriers_.DecideExpired(now);

@@ -289,6 +289,21 @@ TEST(MasterGone, ADeathThatItDidNotTellIsFoundInTheRoster) {
   EXPECT_EQ(ended[0].outcome, ResponseOutcome::kPeerDied);
 }
 
+// Nothing is sent to one that is being replaced, which would show that nobody reads its pipe.
+TEST(MasterGone, OneThatWasBeingReplacedMayVanish) {
+  const auto family = Workers(2);
+  const Peer old = family->PeerIn(2);
+  EXPECT_FALSE(family->at(1).MayVanish());
+  family->roster_memory().Publish(2, old.generation, SlotState::kDraining,
+                                  static_cast<std::uint32_t>(old.pid));
+  EXPECT_TRUE(family->at(1).MayVanish(2));
+  EXPECT_TRUE(family->at(1).MayVanish());
+  EXPECT_FALSE(family->at(2).MayVanish()) << "it knows of itself";
+  family->at(1).PeerGone(2);
+  EXPECT_FALSE(family->at(1).MayVanish());
+  EXPECT_EQ(OfKind(family->Events(1), Kind::kLeft).size(), 1u);
+}
+
 TEST(PeerGone, GivesTheQueueBack) {
   const auto family = Workers(2);
   family->pipe(2).refusals = 1;
