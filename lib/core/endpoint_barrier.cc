@@ -147,6 +147,10 @@ bool Endpoint::HandleAcknowledge(const Arrival& arrival) {
   BarrierBody body;
   if (!body.Decode(arrival.record.data) || body.id == 0 || body.id > barriers_.last_id())
     return false;
+  // Of one whose successor has the queue: what it had sent back before was about a queue that is
+  // gone. The notice of its death ends the barrier.
+  if (arrival.sender.generation < boxes_[Index(arrival.sender.slot)].outbox.generation())
+    return true;
   barriers_.Acknowledged(arrival.sender, body.id);
   return true;
 }
