@@ -23,7 +23,8 @@ void Endpoint::Recheck() {
   for (int slot = 1; slot < roster_.slots(); ++slot) {
     const RosterWord& word = recheck_words_[Index(slot)];
     const RosterWord now = roster_.Get(slot);
-    const bool started = now.lives() && now.generation == word.generation && word.pid != 0;
+    const bool started = now.lives() && now.generation == word.generation && word.pid != 0 &&
+                         !Gone(slot, now);  // what the master does not know any more
     if (word.state == SlotState::kDown) PeerDied(slot, word.generation);
     if (word.lives() && word.generation > 1) PeerDied(slot, word.generation - 1);
     if (started && slot != self_.slot) PeerJoined(slot, word.generation, word.pid);

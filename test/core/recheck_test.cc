@@ -123,5 +123,18 @@ TEST(Recheck, AWorkerHearsThatItIsReplacedAllTheSame) {
   EXPECT_EQ(Kinds(family.get(), 1), KindsOf{Event::Kind::kDraining});
 }
 
+// Without a master the roster stays as it was, also about those that have been found dead since.
+TEST(Recheck, NobodyJoinsAgainWhoWasFoundDead) {
+  const auto family = Workers(2);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+  family->at(1).PeerGone(2);
+  EXPECT_EQ(Kinds(family.get(), 1), KindsOf{Event::Kind::kLeft});
+  family->Inject(1, kGarbage);
+  family->ReadAll(1);
+  family->ReadAll(1);
+  EXPECT_FALSE(family->at(1).wants_read());
+  EXPECT_EQ(Kinds(family.get(), 1), KindsOf{});
+}
+
 }  // namespace
 }  // namespace alertpipe::core
