@@ -18,11 +18,13 @@ enum class Canary : std::uint8_t {
   kNoDestinationGeneration,  // packets say that they are for whoever reads them
   kSwallowedMemory,          // a send that got no memory is reported as accepted
   kNoDeathNotice,            // the master tells nobody of a death
+  kEarlyBarrier,             // a worker acknowledges what it has not handled yet
   kNoticeLost,               // a notice that finds a full pipe is not tried again
 };
 inline constexpr Canary kCanaries[] = {
     Canary::kNoDrain,         Canary::kLateDrain,     Canary::kNoDestinationGeneration,
-    Canary::kSwallowedMemory, Canary::kNoDeathNotice, Canary::kNoticeLost,
+    Canary::kSwallowedMemory, Canary::kNoDeathNotice, Canary::kEarlyBarrier,
+    Canary::kNoticeLost,
 };
 
 inline std::string_view ToString(Canary canary) {
@@ -39,6 +41,8 @@ inline std::string_view ToString(Canary canary) {
       return "swallowed ENOMEM";
     case Canary::kNoDeathNotice:
       return "no death notice";
+    case Canary::kEarlyBarrier:
+      return "barrier too early";
     case Canary::kNoticeLost:
       return "notice lost on a full pipe";
   }

@@ -69,6 +69,19 @@ namespace alertpipe::sim {
   X(ended_undelivered, "requests ended: undelivered")                          \
   X(ended_closed, "requests ended: closed")                                    \
   X(responses_late, "late responses")                                          \
+  X(barriers, "barriers")                                                      \
+  X(barriers_ok, "barriers passed by all")                                     \
+  X(barriers_died, "barriers during which somebody died")                      \
+  X(barriers_deadline, "barriers that missed their deadline")                  \
+  X(barriers_cancelled, "barriers given up")                                   \
+  X(retired, "workers retired")                                                \
+  X(retired_told, "workers told of it")                                        \
+  X(retired_left, "retired workers that left in order")                        \
+  X(retired_killed, "retired workers killed at the deadline")                  \
+  X(retired_crashed, "retired workers that crashed")                           \
+  X(retired_killed_stopped, "stopped ones killed at the deadline")             \
+  X(refused_last_word, "sends refused: the sender has said its last")          \
+  X(sent_to_retired, "alerts accepted for retired workers")                    \
   X(joined, "joins told")                                                      \
   X(left, "deaths told")                                                       \
   X(room_told, "queues told as drained")                                       \

@@ -60,6 +60,7 @@ void Ledger::Accept(const Incarnation& from, const Incarnation& to, const Accept
   entry.serial = alert.serial;
   entry.bytes = alert.bytes;
   entry.kind = alert.kind;
+  entry.probe = alert.probe;
   pair.entries.push_back(entry);
   ++census_->accepted;
 }
@@ -153,6 +154,8 @@ void Ledger::GiveBack(const Incarnation& from, const Undelivered& undelivered) {
     return;
   }
   const bool closed = undelivered.reason == UndeliveredReason::kClosed;
+  if (closed && fate(from).left)
+    throw Violation(absl::StrCat(which, " was given back by one that has left in order"));
   if (closed ? !fate(from).closing : fate(to).state == Fate::State::kAlive)
     throw Violation(absl::StrCat(
         which, " was given back as \"",
@@ -263,14 +266,89 @@ void Ledger::End(const Incarnation& asker, std::uint64_t id, const Incarnation& 
   }
 }
 
+// ---- Barriers
+
+void Ledger::BeginBarrier(const Incarnation& asker, const std::vector<Incarnation>& targets,
+                          std::uint64_t deadline) {
+  barriers_.emplace_back();
+  Barrier& barrier = barriers_.back();
+  barrier.asker = asker;
+  barrier.deadline = deadline;
+  for (const Incarnation& peer : targets)
+    barrier.parts.push_back({peer, account(asker, peer).entries.size()});
+  ++census_->barriers;
+}
+
+// Whether nothing more can become of it.
+bool Ledger::Settled(const Entry& entry) const {
+  return entry.state == State::kDelivered ||
+         (entry.state == State::kRejected && (entry.told || entry.kind == AlertKind::kRequest));
+}
+
+void Ledger::CheckPassed(const Barrier& barrier, const Barrier::Part& part) {
+  if (Exempt(barrier.asker, part.peer)) return;
+  const Account& pair = account(barrier.asker, part.peer);
+  for (std::size_t i = 0; i < part.accepted; ++i) {
+    if (Settled(pair.entries[i])) continue;
+    throw Violation(absl::StrCat(PairText(barrier.asker, part.peer),
+                                 ": a barrier was passed early, number ", i + 1, " of ",
+                                 part.accepted, " before it has not been handled"));
+  }
+}
+
+void Ledger::EndBarrier(std::size_t number, const BarrierReport& report, std::uint64_t now) {
+  Barrier& barrier = barriers_[number];
+  const std::string which = absl::StrCat(ToString(barrier.asker), ": barrier ", number);
+  if (barrier.ended) throw Violation(absl::StrCat(which, " ended twice"));
+  barrier.ended = true;
+  const bool tainted = fate(barrier.asker).tainted;
+  bool so = report.missing.empty();
+  if (absl::IsDeadlineExceeded(report.status)) {
+    so = barrier.deadline <= now;
+    ++census_->barriers_deadline;
+  } else if (absl::IsCancelled(report.status)) {
+    so = fate(barrier.asker).closing;
+    ++census_->barriers_cancelled;
+  } else {
+    ++(report.died.empty() ? census_->barriers_ok : census_->barriers_died);
+  }
+  if (!so && !tainted)
+    throw Violation(
+        absl::StrCat(which, " ended as ", report.status.ToString(), ", which is not so"));
+  const auto names = [](const std::vector<Peer>& peers, const Incarnation& who) {
+    return std::any_of(peers.begin(), peers.end(),
+                       [&who](const Peer& peer) { return Of(peer) == who; });
+  };
+  for (const Barrier::Part& part : barrier.parts) {
+    if (names(report.missing, part.peer)) continue;
+    if (!names(report.died, part.peer)) {
+      CheckPassed(barrier, part);
+    } else if (fate(part.peer).state == Fate::State::kAlive && !tainted) {
+      throw Violation(absl::StrCat(which, " says that ", ToString(part.peer), " died: it lives"));
+    }
+  }
+}
+
 // ---- The end
 
 void Ledger::Settle() {
   for (Account& pair : accounts_) SettlePair(&pair);
+  SettleBarriers();
   for (const Asked& asked : asked_) {
     if (!Lives(asked.asker) || asked.ended || Exempt(asked.asker, asked.peer)) continue;
     throw Violation(absl::StrCat(PairText(asked.asker, asked.peer), ": request number ",
                                  asked.alert_id, " never ended"));
+  }
+}
+
+void Ledger::SettleBarriers() {
+  for (std::size_t number = 0; number < barriers_.size(); ++number) {
+    const Barrier& barrier = barriers_[number];
+    if (barrier.ended || !Lives(barrier.asker)) continue;
+    bool exempt = fate(barrier.asker).tainted;
+    for (const Barrier::Part& part : barrier.parts) exempt = exempt || fate(part.peer).tainted;
+    if (!exempt)
+      throw Violation(absl::StrCat(ToString(barrier.asker), ": barrier ", number, " never ended"));
   }
 }
 
@@ -280,7 +358,8 @@ void Ledger::SettlePair(Account* pair) {
     SettleVictim(*pair);
     return;
   }
-  if (!Lives(pair->from) || !Lives(pair->to)) {
+  // Who was retired and left in order has lost nothing, of what it sent and of what was sent to it.
+  if (!Ended(pair->from) || !Ended(pair->to)) {
     ++census_->pairs_settled_dead;
     if (Lives(pair->from)) SettleSurvivor(*pair);
     return;
@@ -288,22 +367,20 @@ void Ledger::SettlePair(Account* pair) {
   ++census_->pairs_settled;
   for (std::size_t i = 0; i < pair->entries.size(); ++i) {
     const Entry& entry = pair->entries[i];
-    const bool delivered = entry.state == State::kDelivered;
-    const bool rejected =
-        entry.state == State::kRejected && (entry.told || entry.kind == AlertKind::kRequest);
-    if (delivered || rejected) continue;
-    throw Violation(absl::StrCat(PairText(pair->from, pair->to), ": number ", i + 1, " of ",
-                                 pair->entries.size(), " was accepted and ",
-                                 entry.state == State::kRejected
-                                     ? "rejected, but its sender was not told"
-                                     : "neither delivered nor given back; both live"));
+    if (Settled(entry)) continue;
+    throw Violation(
+        absl::StrCat(PairText(pair->from, pair->to), ": number ", i + 1, " of ",
+                     pair->entries.size(), " was accepted and ",
+                     entry.state == State::kRejected
+                         ? "rejected, but its sender was not told"
+                         : "neither delivered nor given back; both live, or left in order"));
   }
 }
 
 // Whatever was damaged, both have found each other again: the last alert has arrived.
 void Ledger::SettleVictim(const Account& pair) {
   if (!Lives(pair.from) || !Lives(pair.to) || pair.entries.empty()) return;
-  if (pair.entries.back().state != State::kPending) return;
+  if (pair.entries.back().state != State::kPending || !pair.entries.back().probe) return;
   throw Violation(absl::StrCat(PairText(pair.from, pair.to), ": the last of ", pair.entries.size(),
                                " alerts did not come, long after the last damage"));
 }

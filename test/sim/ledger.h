@@ -8,6 +8,7 @@
 #ifndef ALERTPIPE_TEST_SIM_LEDGER_H_
 #define ALERTPIPE_TEST_SIM_LEDGER_H_
 
+#include <alertpipe/barrier.h>
 #include <alertpipe/endpoint.h>
 #include <alertpipe/peer.h>
 #include <alertpipe/request.h>
@@ -49,6 +50,7 @@ struct Fate {
   State state = State::kAnnounced;
   bool tainted = false;  // has read what a hostile relative has written
   bool closing = false;  // has given back what was queued, to leave
+  bool left = false;     // was retired and has left in order
   std::uint32_t pid = 0;
 };
 
@@ -67,6 +69,7 @@ class Ledger {
     std::uint64_t id = 0;
     std::uint32_t bytes = 0;  // of data
     AlertKind kind = AlertKind::kPlain;
+    bool probe = false;  // sent when everything had come to rest
   };
   void Accept(const Incarnation& from, const Incarnation& to, const Accepted& alert);
   std::uint64_t NextId(const Incarnation& from, const Incarnation& to) {
@@ -90,6 +93,14 @@ class Ledger {
   void End(const Incarnation& asker, std::uint64_t id, const Incarnation& peer,
            ResponseOutcome outcome, std::uint64_t now);
 
+  // ---- Barriers
+  // The number of the next one.
+  std::size_t NextBarrier() const { return barriers_.size(); }
+  // It covers what has been accepted for `targets` until now.
+  void BeginBarrier(const Incarnation& asker, const std::vector<Incarnation>& targets,
+                    std::uint64_t deadline);
+  void EndBarrier(std::size_t number, const BarrierReport& report, std::uint64_t now);
+
   // Everything is quiet: whoever lives will get nothing any more.
   void Settle();
 
@@ -100,6 +111,7 @@ class Ledger {
     std::uint32_t bytes = 0;
     AlertKind kind = AlertKind::kPlain;
     State state = State::kPending;
+    bool probe = false;
     bool told = false;  // a reject has reached the sender
   };
   struct Account {
@@ -121,6 +133,20 @@ class Ledger {
     bool ended = false;
   };
 
+  struct Barrier {
+    struct Part {
+      Incarnation peer;
+      std::size_t accepted = 0;
+    };
+    Incarnation asker;
+    std::vector<Part> parts;
+    std::uint64_t deadline = 0;
+    bool ended = false;
+  };
+
+  bool Settled(const Entry& entry) const;
+  bool Ended(const Incarnation& who) { return Lives(who) || fate(who).left; }
+  void CheckPassed(const Barrier& barrier, const Barrier::Part& part);
   static std::uint64_t KeyOf(const Incarnation& from, const Incarnation& to);
   Account& account(const Incarnation& from, const Incarnation& to);
   Asked* FindAsked(const Incarnation& asker, std::uint64_t id);
@@ -128,6 +154,7 @@ class Ledger {
     return fate(a).tainted || fate(b).tainted;
   }
   std::string WhereIs(std::uint64_t serial) const;
+  void SettleBarriers();
   void SettlePair(Account* account);
   void SettleVictim(const Account& pair);
   void SettleSurvivor(const Account& account);
@@ -137,6 +164,7 @@ class Ledger {
   absl::flat_hash_map<std::uint64_t, Account*> by_pair_;
   std::deque<Asked> asked_;
   absl::flat_hash_map<std::uint64_t, Asked*> by_request_;
+  std::deque<Barrier> barriers_;
   Census* census_;
 };
 

@@ -39,6 +39,7 @@ bool Lives::Begin(int at) {
     return true;
   }
   if (slot.life.reserved()) return GoOnReserved(at);
+  if (slot.life.running()) return GoOnRunning(at);
   if (!slot.life.idle() || !world_->active() || !world_->random().Chance(6)) return false;
   if (world_->random().Chance(world_->plan().own_fork)) {
     slot.life.Reserve();
@@ -71,6 +72,46 @@ bool Lives::GoOnReserved(int at) {
   return true;
 }
 
+// Retires a worker now and then.
+bool Lives::GoOnRunning(int at) {
+  Slot& slot = slots_[static_cast<std::size_t>(at)];
+  if (slot.life.draining()) return GoOnRetired(at);
+  if (!world_->Fault(world_->plan().retire)) return false;
+  slot.life.Retire(PickSuccessor(at));
+  const std::uint32_t deadline = world_->plan().retire_deadline;
+  slot.kill_at = deadline == 0 || slot.life.reaped_elsewhere()
+                     ? 0
+                     : world_->now() + world_->random().Below(deadline);
+  ++world_->census().retired;
+  driving_ = at;
+  return true;
+}
+
+// A worker that stays, or 0.
+int Lives::PickSuccessor(int at) {
+  const int slot = world_->random().Pick(0, static_cast<int>(slots_.size()) - 1);
+  const core::SlotLife& life = slots_[static_cast<std::size_t>(slot)].life;
+  return slot != at && life.running() && !life.draining() ? slot : 0;
+}
+
+// It leaves by itself once faults are over, but for victims of a hostile relative: they may wait
+// for what was damaged.
+bool Lives::GoOnRetired(int at) {
+  Slot& slot = slots_[static_cast<std::size_t>(at)];
+  if (world_->seat(at).process == nullptr) return false;
+  if (world_->active() ? slot.kill_at == 0 || slot.kill_at > world_->now() : !world_->tainted())
+    return false;
+  slot.kill_at = 0;
+  if (slot.life.reaped_elsewhere()) {
+    // The process of a program that forks on its own is that program's to end.
+    world_->Kill(at);
+    return true;
+  }
+  slot.life.Kill();
+  driving_ = at;
+  return true;
+}
+
 void Lives::Published(int at) {
   const core::SlotLife& life = slots_[static_cast<std::size_t>(at)].life;
   world_->Publish(at, life.word());
@@ -91,11 +132,23 @@ void Lives::Drive(int at) {
     case LifeStep::kPublishStarting:
       world_->seat(at).page->Reset(word.generation);
       world_->board().StartReader(at);
+      world_->PublishSuccessor(at, 0);
       Published(at);
       break;
     case LifeStep::kFork:
       Fork(at);
       return;
+    case LifeStep::kPublishDraining:
+      world_->PublishSuccessor(at, slot.life.successor());
+      Published(at);
+      break;
+    case LifeStep::kTellDraining:
+      world_->board().Draining(at, word.generation, slot.life.successor());
+      master->NoticesChanged();
+      break;
+    case LifeStep::kKill:
+      world_->Kill(at);
+      break;
     case LifeStep::kPublishUp:
     case LifeStep::kPublishDown:
       Published(at);

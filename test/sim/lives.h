@@ -31,12 +31,16 @@ class Lives {
  private:
   struct Slot {
     core::SlotLife life;
-    bool ended = false;       // its process is gone, and that has not been noticed
-    std::uint32_t child = 0;  // forked by the program for the reserved slot
-    bool drain_owed = false;  // canary: late
+    bool ended = false;         // its process is gone, and that has not been noticed
+    std::uint32_t child = 0;    // forked by the program for the reserved slot
+    std::uint64_t kill_at = 0;  // of a retired one; 0: never
+    bool drain_owed = false;    // canary: late
   };
   bool Begin(int slot);
   bool GoOnReserved(int slot);
+  bool GoOnRunning(int slot);
+  bool GoOnRetired(int slot);
+  int PickSuccessor(int slot);
   void Drive(int slot);
   void Published(int slot);
   void Fork(int slot);

@@ -54,6 +54,9 @@ Plan MakePlan(std::uint64_t seed, Canary canary) {
   plan.fork_fails = sometimes(3, 2, 20);
   plan.own_fork = sometimes(4, 1, 4);
   plan.refuse_memory = sometimes(4, 5, 200);
+  if (!random.Chance(3)) plan.retire = static_cast<std::uint32_t>(random.Pick(5, 200));
+  plan.retire_deadline = sometimes(2, 50, 2000);
+  plan.barrier = static_cast<std::uint32_t>(random.Pick(4, 40));
   plan.busy = static_cast<std::uint32_t>(random.Pick(1, 8));
   switch (random.Below(4)) {
     case 0:  // many small ones

@@ -37,6 +37,9 @@ struct Plan {
   std::uint32_t fork_fails = 0;
   std::uint32_t own_fork = 0;
   std::uint32_t refuse_memory = 0;
+  // Workers that are retired: one in so many looks of the master at a slot, and how long they have.
+  std::uint32_t retire = 0;
+  std::uint32_t retire_deadline = 0;  // 0: as long as they need
 
   // One in so many looks at the loop begins something new.
   std::uint32_t busy = 4;
@@ -45,7 +48,8 @@ struct Plan {
   std::uint32_t filling = 3;
   std::uint32_t few = 3;
   std::uint32_t large_bytes_max = 60000;
-  std::uint32_t chatty = 8;  // one in so many alerts is replied to
+  std::uint32_t barrier = 12;  // one in so many things that begin
+  std::uint32_t chatty = 8;    // one in so many alerts is replied to
 };
 
 Plan MakePlan(std::uint64_t seed, Canary canary);

@@ -53,6 +53,7 @@ void Process::Attach() {
     waits_[Index(slot)] = false;
     if (core_->HasOutput(slot)) core_->MarkDirty(slot);
   }
+  core_->CloseDraining();
 }
 
 void Process::NoticesChanged() {
@@ -95,6 +96,9 @@ void Process::StepPoll() {
     phase_ = Phase::kTell;
     return;
   }
+  if (told_to_drain_ && !draining_ && (!world_->active() || world_->random().Chance(8)))
+    return BeginDrain();
+  if (!late_.empty() && HandleLate()) return;
   if (PollTimers()) return;
   // Either may be reported first.
   const bool inbox_first = world_->random().Chance(2);
@@ -107,7 +111,9 @@ void Process::StepPoll() {
     return;
   }
   if (probes_left_ > 0 && BeginProbe()) return;
-  asleep_ = true;
+  // A turn has ended whenever the loop goes to sleep.
+  EndTurnLate();
+  asleep_ = !core_->dirty() && !closing_;
 }
 
 bool Process::PollInbox() {
@@ -116,7 +122,7 @@ bool Process::PollInbox() {
     phase_ = Phase::kHandle;
     return true;
   }
-  if (world_->pipe(self_.slot).empty() && leaving_.empty()) return false;
+  if (world_->pipe(self_.slot).empty() && leaving_.empty() && !core_->wants_read()) return false;
   if (world_->Fault(world_->plan().eintr)) {
     ++world_->census().eintr;
     return true;
@@ -152,18 +158,27 @@ bool Process::PollTimers() {
     Leaving(kMasterSlot);
     return true;
   }
-  if (!orphaned_ || !core_->HasRequests()) return false;
+  const bool waits_for_master = core_->WaitsFor(kMasterSlot) && !self_.is_master();
+  if (!Asks()) return false;
   if (world_->active() && !world_->random().Chance(8)) return false;
   // A death shows as a pipe that nobody reads.
   bool found = false;
-  for (int slot = 1; slot < world_->slots(); ++slot) {
-    if (!core_->HasRequests(slot) || core_->IsGone(slot) || world_->HasReader(slot)) continue;
+  if (waits_for_master && !world_->word(kMasterSlot).lives() && leaving_.empty()) {
+    Leaving(kMasterSlot);
+    found = true;
+  }
+  for (int slot = 1; orphaned_ && slot < world_->slots(); ++slot) {
+    if (!core_->MayVanish(slot) || core_->IsGone(slot) || world_->HasReader(slot)) continue;
     if (std::find(leaving_.begin(), leaving_.end(), slot) != leaving_.end()) continue;
     ++world_->census().orphaned_requests;
     Leaving(slot);
     found = true;
   }
   return found;
+}
+
+bool Process::Asks() {
+  return (orphaned_ && core_->MayVanish()) || (core_->WaitsFor(kMasterSlot) && !self_.is_master());
 }
 
 bool Process::PollMaster() {
@@ -250,6 +265,11 @@ void Process::Handle(const core::Arrival& arrival) {
 }
 
 void Process::HandleAlert(const core::Arrival& arrival) {
+  if (world_->breaks(Canary::kEarlyBarrier)) {
+    late_.push_back(
+        {arrival.sender, std::string(arrival.name), std::string(arrival.data), arrival.request_id});
+    return;
+  }
   const Incarnation from = Of(arrival.sender);
   const std::uint64_t serial =
       world_->ledger().Deliver(from, who(), arrival.name, arrival.data, false);
@@ -274,6 +294,18 @@ void Process::HandleAlert(const core::Arrival& arrival) {
   }
 }
 
+// Canary: a handler that runs when its alert has been acknowledged. Requests get no response.
+bool Process::HandleLate() {
+  if (world_->active() && !world_->random().Chance(4)) return false;
+  const Late late = std::move(late_.front());
+  late_.pop_front();
+  world_->ledger().Deliver(Of(late.sender), who(), late.name, late.data, false);
+  if (late.request_id == 0) return true;
+  world_->ledger().GotRequest(Of(late.sender), late.request_id, who());
+  GiveUp({late.sender, late.request_id});
+  return true;
+}
+
 void Process::CheckBudgets() {
   const core::FamilySettings& settings = core_->roster().settings();
   const std::size_t held = core_->meter().reassembly_bytes();
@@ -295,21 +327,43 @@ void Process::EndTurn() {
 
 void Process::StepFlushList() {
   if (dirty_at_ < dirty_.size()) return BeginFlush(dirty_[dirty_at_++], false);
-  phase_ = core_->has_events() ? Phase::kTell : Phase::kPoll;
   handled_ = 0;
+  if (core_->has_events()) {
+    phase_ = Phase::kTell;
+  } else {
+    EndTurnLate();
+  }
+}
+
+// The turn is over, all is told: the loop polls again.
+void Process::EndTurnLate() {
+  phase_ = Phase::kPoll;
+  if (!draining_ || closing_) return;
+  core_->StepDrain(!tokens_.empty());
+  if (!core_->drained()) return;
+  // Closes: nothing is left to be given back, by anybody.
+  ++world_->census().retired_left;
+  world_->ledger().fate(who()).left = true;
+  closing_ = true;
+  close_stage_ = 1;
+}
+
+// The application has ended its own work.
+void Process::BeginDrain() {
+  draining_ = true;
+  core_->BeginDrain();
+  EndTurn();
 }
 
 void Process::StepTell() {
-  if (handled_++ >= world_->plan().alerts_per_turn) {
-    phase_ = Phase::kPoll;
-    return;
-  }
+  if (handled_++ >= world_->plan().alerts_per_turn) return EndTurnLate();
   core::Event event;
   if (core_->NextEvent(&event)) return Tell(event);
   core::EndedRequest ended;
   if (!core_->NextEnded(&ended)) {
-    phase_ = Phase::kPoll;
-    return;
+    core::EndedBarrier barrier;
+    if (!core_->NextEndedBarrier(&barrier)) return EndTurnLate();
+    return barrier.callback(barrier.report);
   }
   if (ended.callback == nullptr) throw Violation("a request ended without its callback");
   if (world_->ledger().fate(who()).tainted && ended.peer.generation == 0) return;
@@ -321,6 +375,13 @@ void Process::Tell(const core::Event& event) {
   std::uint32_t& known = known_[Index(peer.slot)];
   const bool tainted = world_->ledger().fate(who()).tainted;
   switch (event.kind) {
+    case core::Event::Kind::kDraining:
+      ++world_->census().retired_told;
+      if (told_to_drain_)
+        throw Violation(absl::StrCat(ToString(who()), " was told twice to drain"));
+      told_to_drain_ = true;
+      if (world_->random().Chance(2)) BeginDrain();
+      return;
     case core::Event::Kind::kUndelivered:
       return world_->ledger().GiveBack(who(), event.undelivered);
     case core::Event::Kind::kDrained:
@@ -483,13 +544,26 @@ std::string Process::Business() {
   if (core_->has_events()) return "has something to tell";
   if (attached_ && core_->inbox().pending()) return "has something to hand out";
   if (attached_ && !world_->pipe(self_.slot).empty()) return "has something to read";
-  if (!leaving_.empty()) return "has somebody leaving";
+  if (!leaving_.empty() || core_->wants_read()) return "has somebody leaving";
+  for (int slot = 1; orphaned_ && slot < world_->slots(); ++slot) {
+    if (core_->MayVanish(slot) && !core_->IsGone(slot) && !world_->HasReader(slot))
+      return absl::StrCat("has not missed slot ", slot);
+  }
   for (int slot = 0; slot < world_->slots(); ++slot) {
     if (core_->HasRequests(slot) && !Exempt(slot))
       return absl::StrCat("has open requests to slot ", slot);
   }
   if (!tokens_.empty()) return "has requests to complete";
-  if (probes_left_ > 0) return "has to probe";
+  if (!late_.empty()) return "has alerts to handle";
+  for (int slot = 0; slot < world_->slots() && !world_->tainted(); ++slot) {
+    if (core_->WaitsFor(slot))
+      return absl::StrCat("waits in ", barriers_open_, " barriers for slot ", slot);
+  }
+  // What a victim has lost it may wait for; its master ends it, if there is one.
+  if (told_to_drain_ && (!world_->tainted() || world_->MasterLives())) {
+    return absl::StrCat("has been retired and ", draining_ ? "drains" : "does not drain",
+                        core_->HasRequests() ? ", has requests" : "");
+  }
   for (int slot = 0; slot < world_->slots(); ++slot) {
     const bool dead_reader = !world_->roster().Get(slot).lives();
     if (core_->HasOutput(slot) && !dead_reader) return absl::StrCat("has output for slot ", slot);
@@ -498,8 +572,6 @@ std::string Process::Business() {
 }
 
 void Process::CheckAgreement() {
-  // A victim may have lost notices with what was damaged.
-  if (world_->ledger().fate(who()).tainted) return;
   std::vector<Peer> live;
   core_->Live(&live);
   std::vector<bool> named(Index(world_->slots()));
@@ -529,11 +601,15 @@ void Process::CheckRest() {
   };
   const bool tainted = world_->ledger().fate(who()).tainted;
   const Stats stats = core_->page().Snapshot();
+  for (int slot = 0; slot < world_->slots(); ++slot) {
+    if (core_->queued_bytes(slot) == 0) continue;
+    throw Violation(absl::StrCat(ToString(who()), " at rest has ", core_->queued_bytes(slot),
+                                 " bytes queued for slot ", slot,
+                                 core_->blocked(slot) ? ", whose pipe was full" : ""));
+  }
   check(core_->meter().queued_bytes(), "queued_bytes");
   check(stats.queued_bytes, "the counter queued_bytes");
   check(core_->AllWritten() ? 0 : 1, "unwritten alerts");
-  for (int slot = 0; slot < world_->slots(); ++slot)
-    check(core_->queued_bytes(slot), "queued_bytes of a slot");
   bool lost_requests = false;
   for (int slot = 0; slot < world_->slots(); ++slot)
     lost_requests = lost_requests || core_->HasRequests(slot);
@@ -548,9 +624,11 @@ void Process::CheckRest() {
         "undelivered alerts of no kind");
   world_->census().stale += stats.alerts_stale;
   world_->census().partials += stats.partials_dropped;
-  // A victim may have lost the notice of a death with what was damaged.
+  // What was forged in the name of one that never sends, or may not, stays within the budget.
+  const Process* master = world_->seat(kMasterSlot).process.get();
+  if (!tainted || (master != nullptr && master->attached()))
+    check(core_->meter().reassembly_bytes(), "reassembly_bytes");
   if (tainted) return;
-  check(core_->meter().reassembly_bytes(), "reassembly_bytes");
   check(stats.damaged_bytes, "damaged_bytes");
   check(stats.damaged_packets, "damaged_packets");
   if (!excused_) check(stats.damaged_records, "damaged_records");

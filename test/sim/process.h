@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -55,6 +56,8 @@ class Process {
 
   // It has nothing to do and nothing that is still to be done.
   bool Quiet();
+  // It asks now and then whether those that it waits for are still there.
+  bool Asks();
   // What is still to be done, for messages.
   std::string Business();
   // Between two steps of a send; between the look at the roster and the write.
@@ -145,6 +148,10 @@ class Process {
   void CheckBudgets();
   bool Exempt(int slot);
 
+  // Being replaced
+  void BeginDrain();
+  void EndTurnLate();
+
   // process_send.cc: what the application does
   bool BeginSomething();
   void BeginAlert(const To& to, AlertKind kind, std::size_t bytes);
@@ -168,6 +175,8 @@ class Process {
   void SettleLent(int slot, bool everything);
   void ReleasePayload();
   bool BeginProbe();
+  void BeginBarrier();
+  bool HandleLate();
 
   World* world_;
   Peer self_;
@@ -194,6 +203,17 @@ class Process {
 
   bool closing_ = false;  // it has closed and will exit
   int close_stage_ = 0;
+  bool told_to_drain_ = false;
+  bool draining_ = false;
+  std::size_t barriers_open_ = 0;  // of the application
+  // Canary: what has been handed out and is not handled yet.
+  struct Late {
+    Peer sender;
+    std::string name;
+    std::string data;
+    std::uint64_t request_id = 0;
+  };
+  std::deque<Late> late_;
   int probes_left_ = 0;
   std::size_t probe_at_ = 0;
 };

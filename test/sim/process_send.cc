@@ -52,6 +52,10 @@ To Process::PickReceiver() {
 bool Process::BeginSomething() {
   if (!attached_) return false;
   Random& random = world_->random();
+  if (random.Chance(world_->plan().barrier)) {
+    BeginBarrier();
+    return true;
+  }
   switch (random.Below(10)) {
     case 0:
       BeginBroadcast();
@@ -113,6 +117,42 @@ void Process::BeginResponse() {
   const Token& token = tokens_.back();
   send_.request_id = token.request_id;
   BeginAlert(To(token.asker), AlertKind::kResponse, PickBytes());
+}
+
+void Process::BeginBarrier() {
+  Random& random = world_->random();
+  std::vector<core::Target> targets;
+  if (random.Chance(3)) {
+    targets.emplace_back();
+    if (!core_->Resolve(PickReceiver(), &targets.back()).ok()) return;
+  } else {
+    constexpr Scope kScopes[] = {Scope::kWorkers, Scope::kOthers, Scope::kFamily};
+    core_->SelectLiving(kScopes[random.Below(3)], &targets);
+  }
+  const std::uint64_t deadline =
+      random.Chance(3) ? world_->now() + 20 + random.Below(2000) : core::kNever;
+  std::vector<Incarnation> asked;
+  for (const core::Target& target : targets) asked.push_back({target.slot, target.word.generation});
+  const std::size_t number = world_->ledger().NextBarrier();
+  BarrierCallback callback = [this, number](const BarrierReport& report) {
+    --barriers_open_;
+    if (world_->tracing()) {
+      world_->Trace(absl::StrCat(ToString(who()), " has passed barrier ", number, ": ",
+                                 report.status.ToString()));
+    }
+    world_->ledger().EndBarrier(number, report, world_->now());
+  };
+  if (!core_->BeginBarrier(targets, deadline, &callback).ok()) {
+    if (callback == nullptr) throw Violation("the callback of a refused barrier is gone");
+    return;
+  }
+  ++barriers_open_;
+  if (world_->tracing()) {
+    std::string whom;
+    for (const Incarnation& peer : asked) absl::StrAppend(&whom, " ", ToString(peer));
+    world_->Trace(absl::StrCat(ToString(who()), " begins barrier ", number, " for", whom));
+  }
+  world_->ledger().BeginBarrier(who(), asked, deadline);
 }
 
 // Twice to everybody, one after the other: where a hostile relative has left an account open, the
@@ -282,15 +322,17 @@ void Process::Accepted(const core::Target& target, const core::Admission& admiss
   send_.accepted = true;
   const Incarnation to{target.slot, target.word.generation};
   const core::FamilySettings& settings = core_->roster().settings();
-  world_->ledger().Accept(who(), to,
-                          {send_.serial, admission.alert_id,
-                           static_cast<std::uint32_t>(send_.content.data.size()), send_.kind});
+  world_->ledger().Accept(
+      who(), to,
+      {send_.serial, admission.alert_id, static_cast<std::uint32_t>(send_.content.data.size()),
+       send_.kind, send_.probe});
   if (send_.kind == AlertKind::kRequest) {
     world_->ledger().Ask(who(), send_.content.request_id, to, admission.alert_id, send_.deadline);
   }
   Census& census = world_->census();
   if (!send_.content.fits_packet()) ++census.accepted_large;
   if (target.slot == self_.slot) ++census.self_sends;
+  if (world_->word(target.slot).state == SlotState::kDraining) ++census.sent_to_retired;
   if (world_->tracing()) {
     world_->Trace(absl::StrCat(ToString(who()), " sends ", send_.serial, " to ", ToString(to),
                                " as number ", admission.alert_id, ", ", send_.content.data.size(),
@@ -323,6 +365,11 @@ void Process::RefusedBy(const core::Target& target, const core::Admission& admis
     ++census.refused_memory;
     if (!world_->plan().refuse_memory)
       throw Violation(absl::StrCat(ToString(who()), " was refused memory that there was"));
+  }
+  if (absl::IsFailedPrecondition(admission.status)) {
+    ++census.refused_last_word;
+    if (!draining_)
+      throw Violation(absl::StrCat(ToString(who()), " was refused as one that has left"));
   }
   if (!absl::IsUnavailable(admission.status)) return;
   if (world_->word(target.slot).generation == target.word.generation)

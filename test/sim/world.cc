@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::uint32_t kMasterPid = 100;
 
+// How often it may take time, and not only steps.
+constexpr int kTimersMax = 1000;
+
 // How many steps it may take until everything is at rest: some for each packet that is under way,
 // and what a family does anyway.
 std::uint64_t RestBound(std::size_t queued_bytes, int slots) {
@@ -138,6 +141,7 @@ void World::Crash(int slot) {
     if (process->HalfWritten()) ++census_->crashes_mid_alert;
   }
   if (!pipe(slot).empty()) ++census_->crashes_nonempty_pipe;
+  if (word(slot).state == SlotState::kDraining) ++census_->retired_crashed;
   if (trace_) Trace(absl::StrCat(ToString(process->who()), " is killed"));
   ledger_.fate(process->who()).state = Fate::State::kDead;
   process.reset();
@@ -238,7 +242,7 @@ std::size_t World::Read(Process* reader) {
   Seat& at = seat(slot);
   core::Inbox& inbox = reader->core().inbox();
   const bool was_full = !at.pipe.writable();
-  if (at.pipe.read() < at.garbage_until) ledger_.fate(reader->who()).tainted = true;
+  if (at.pipe.read() < at.garbage_until) ledger_.fate(reader->who()).tainted = tainted_ = true;
   if (at.pipe.read() < at.drained_until)
     throw Violation(absl::StrCat(ToString(reader->who()), " finds ",
                                  at.drained_until - at.pipe.read(),
@@ -280,6 +284,14 @@ std::uint32_t World::StartProcess(int slot, std::uint32_t generation) {
   if (trace_) Trace(absl::StrCat(slot, ".", generation, " is forked, pid ", pid));
   seat(slot).process = std::make_unique<Process>(this, self, true);
   return pid;
+}
+
+void World::Kill(int slot) {
+  const Process* process = seat(slot).process.get();
+  if (process == nullptr) return;
+  ++census_->retired_killed;
+  if (process->stopped()) ++census_->retired_killed_stopped;
+  Crash(slot);
 }
 
 void World::Reaped(std::uint32_t pid) {
@@ -333,6 +345,7 @@ void World::RunToRest(const char* what) {
     if (at.process == nullptr || !at.process->booted()) continue;
     queued += at.process->core().meter().queued_bytes() + at.pipe.bytes();
   }
+  int timers = 0;
   const std::uint64_t bound = steps_ + RestBound(queued, slots());
   for (;;) {
     if (steps_ >= bound) FailAtRest(absl::StrCat("no rest ", what, " within the bound of steps"));
@@ -345,12 +358,17 @@ void World::RunToRest(const char* what) {
       continue;
     }
     if (AllQuiet()) return;
-    // Only a deadline may be left to wait for.
+    // Only time may be left to wait for.
     std::uint64_t next = core::kNever;
+    bool asks = tainted_ && MasterLives();
     for (Seat& at : seats_) {
-      if (at.process != nullptr) next = std::min(next, at.process->core().next_deadline());
+      if (at.process == nullptr) continue;
+      next = std::min(next, at.process->core().next_deadline());
+      asks = asks || at.process->Asks();
     }
-    if (next == core::kNever) FailAtRest(absl::StrCat("everybody sleeps ", what));
+    if ((next == core::kNever && !asks) || ++timers > kTimersMax)
+      FailAtRest(absl::StrCat("everybody sleeps ", what));
+    if (next == core::kNever) next = now_;
     now_ = std::max(now_, next);
     for (Seat& at : seats_) {
       if (at.process != nullptr) at.process->Wake();

@@ -71,6 +71,8 @@ class World {
   bool active() const { return active_; }
   bool Fault(std::uint32_t one_in) { return active_ && random_.Chance(one_in); }
   Canary canary() const { return plan_.canary; }
+  // Somebody has been a victim: what went with the damage may be missed by others.
+  bool tainted() const { return tainted_; }
   bool breaks(Canary rule) const { return plan_.canary == rule; }
 
   Outcome Write(Process* writer, int slot, const iovec* parts, int count);
@@ -86,8 +88,11 @@ class World {
   // ---- For the life of slots
   Seat& seat(int slot) { return seats_[static_cast<std::size_t>(slot)]; }
   core::RosterWord word(int slot) const { return roster().Get(slot); }
+  void PublishSuccessor(int slot, int successor) { roster_.PublishSuccessor(slot, successor); }
   void Publish(int slot, const core::RosterWord& word) { roster_.Publish(slot, word); }
   std::uint32_t StartProcess(int slot, std::uint32_t generation);
+  // SIGKILL, if the process has not ended by itself just now.
+  void Kill(int slot);
   void Reaped(std::uint32_t pid);
   void Drain(int slot, std::uint32_t generation);
   Lives& lives() { return lives_; }
@@ -131,7 +136,7 @@ class World {
   std::uint64_t steps_ = 0;
   std::uint64_t digest_ = 0;
   bool active_ = true;
-  bool orphaned_ = false;
+  bool tainted_ = false;
   int exiting_ = -1;
 };
 
