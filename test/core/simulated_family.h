@@ -33,10 +33,9 @@ class FakePipe : public sim::Pipe {
  public:
   explicit FakePipe(std::size_t capacity) : Pipe(capacity) {}
 
-  // Bytes taken; 0 stands for EAGAIN.
-  template <typename... Parts>
-  std::size_t Write(Parts... parts) {
-    if (refusals == 0) return Pipe::Write(parts...);
+  using AnyPipe::Write;
+  std::size_t Write(const iovec* parts, int count) override {
+    if (refusals == 0) return Pipe::Write(parts, count);
     --refusals;
     return 0;
   }

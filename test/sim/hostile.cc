@@ -92,8 +92,10 @@ void World::Garbage() {
   for (int writes = random_.Chance(8) ? 64 : 1; writes > 0; --writes) {
     const std::string bytes =
         random_.Chance(4) ? Noise(&random_, 1 + random_.Below(4096)) : ForgedPacket(slot);
-    if (pipe(slot).Write(bytes) == 0) break;
-    seat(slot).garbage_until = pipe(slot).written();
+    const std::size_t taken = pipe(slot).Write(bytes);
+    if (taken == 0) break;
+    seat(slot).written += taken;
+    seat(slot).garbage_until = seat(slot).written;
     ++census_->garbage;
     if (trace_) Trace(absl::StrCat("garbage of ", bytes.size(), " bytes for slot ", slot));
   }

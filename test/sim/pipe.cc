@@ -63,7 +63,7 @@ std::size_t Pipe::Write(const iovec* parts, int count) {
   return taken;
 }
 
-std::size_t Pipe::Write(std::string_view bytes) {
+std::size_t AnyPipe::Write(std::string_view bytes) {
   const iovec part = {const_cast<char*>(bytes.data()), bytes.size()};
   return Write(&part, 1);
 }

@@ -18,24 +18,32 @@
 
 namespace alertpipe::sim {
 
-class Pipe {
+// A pipe, simulated or real.
+class AnyPipe {
+ public:
+  virtual ~AnyPipe() = default;
+  // Bytes taken; 0 stands for EAGAIN.
+  virtual std::size_t Write(const iovec* parts, int count) = 0;
+  // Bytes read; 0: it is empty.
+  virtual std::size_t Read(char* to, std::size_t room) = 0;
+  // What poll says of its ends.
+  virtual bool empty() const = 0;
+  virtual bool writable() const = 0;
+  std::size_t Write(std::string_view bytes);
+};
+
+class Pipe : public AnyPipe {
  public:
   static constexpr std::size_t kPageBytes = 4096;
 
   explicit Pipe(std::size_t capacity);
 
-  // Bytes taken; 0 stands for EAGAIN.
-  std::size_t Write(const iovec* parts, int count);
-  std::size_t Write(std::string_view bytes);
-  std::size_t Read(char* to, std::size_t room);
-
-  bool empty() const { return used_ == 0; }
-  // What poll says of the end for writing.
-  bool writable() const { return used_ < pages_.size(); }
+  using AnyPipe::Write;
+  std::size_t Write(const iovec* parts, int count) override;
+  std::size_t Read(char* to, std::size_t room) override;
+  bool empty() const override { return used_ == 0; }
+  bool writable() const override { return used_ < pages_.size(); }
   std::size_t bytes() const { return static_cast<std::size_t>(written_ - read_); }
-  // Bytes ever.
-  std::uint64_t written() const { return written_; }
-  std::uint64_t read() const { return read_; }
 
  private:
   struct Page {

@@ -42,6 +42,7 @@ Plan MakePlan(std::uint64_t seed, Canary canary) {
   plan.attached = !random.Chance(8);
   plan.attaches_late = !plan.attached && random.Chance(2);
   plan.alerts_per_turn = static_cast<std::uint32_t>(random.Pick(1, 40));
+  if (random.Chance(3)) plan.slow_slot = random.Pick(0, static_cast<int>(plan.settings.slots) - 1);
   if (!random.Chance(6)) plan.crash = static_cast<std::uint32_t>(random.Pick(20, 200));
   plan.leave = sometimes(4, 300, 2000);
   plan.stop = sometimes(3, 50, 500);

@@ -16,12 +16,15 @@ namespace alertpipe::sim {
 struct Plan {
   std::uint64_t seed = 0;
   Canary canary = Canary::kNone;
+  bool real_pipes = false;
   std::uint32_t steps = 0;  // with faults; those until everything is quiet come on top
 
   core::FamilySettings settings;
   bool attached = true;        // the master runs a loop from the start
   bool attaches_late = false;  // or begins to in the middle
   std::uint32_t alerts_per_turn = 16;
+
+  int slow_slot = -1;  // whose processes take a step where others take many
 
   // Faults, one in so many steps; 0: never.
   std::uint32_t crash = 0;

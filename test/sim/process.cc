@@ -273,6 +273,7 @@ void Process::HandleAlert(const core::Arrival& arrival) {
   const Incarnation from = Of(arrival.sender);
   const std::uint64_t serial =
       world_->ledger().Deliver(from, who(), arrival.name, arrival.data, false);
+  world_->Note(serial);
   if (world_->tracing()) {
     world_->Trace(absl::StrCat(ToString(who()), " got ", serial, " from ", ToString(from), ", ",
                                arrival.data.size(), " bytes"));

@@ -34,6 +34,7 @@ struct Options {
   std::uint64_t seconds = 0;
   std::uint64_t jobs = 0;
   bool trace = false;
+  bool real = false;
   Canary canary = Canary::kNone;
 };
 
@@ -50,9 +51,9 @@ struct Board {
   std::fprintf(
       stderr,
       "usage: sim_run [--steps N | --seconds N] [--jobs N] [--first SEED]\n"
-      "       sim_run --seed N [--steps N] [--trace] [--canary NAME]\n"
+      "       sim_run --seed N [--steps N] [--trace] [--real] [--canary NAME]\n"
       "Simulates families until N steps or seconds are over (10,000,000 steps), or replays "
-      "one seed.\n");
+      "one seed; --real: on pipes of the kernel.\n");
   std::exit(2);
 }
 
@@ -113,6 +114,8 @@ Options Parse(int count, char** all) {
     }
     if (arguments.TakeFlag("--trace")) {
       options.trace = true;
+    } else if (arguments.TakeFlag("--real")) {
+      options.real = true;
     } else if (arguments.TakeText("--canary", &canary)) {
       options.canary = CanaryOf(canary);
     } else {
@@ -142,6 +145,7 @@ int Replay(const Options& options) {
   run.canary = options.canary;
   run.steps = static_cast<std::uint32_t>(options.steps);
   run.trace = options.trace;
+  run.real_pipes = options.real;
   const Verdict verdict = Simulate(run, &census);
   std::printf("seed %llu: %s\n", static_cast<unsigned long long>(run.seed),
               verdict.passed() ? "no violation" : verdict.violation.c_str());

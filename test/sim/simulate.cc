@@ -10,6 +10,7 @@ namespace alertpipe::sim {
 Verdict Simulate(const SeedRun& run, Census* census) {
   Plan plan = MakePlan(run.seed, run.canary);
   if (run.steps != 0) plan.steps = run.steps;
+  plan.real_pipes = run.real_pipes;
   Verdict verdict;
   try {
     World world(plan, census, run.trace);

@@ -23,6 +23,7 @@ struct SeedRun {
   Canary canary = Canary::kNone;
   std::uint32_t steps = 0;  // 0: as many as the seed says
   bool trace = false;
+  bool real_pipes = false;  // the kernel's instead of simulated ones
 };
 
 Verdict Simulate(const SeedRun& run, Census* census);

@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "core/inbox.h"
+#include "sim/real_pipe.h"
 
 namespace alertpipe::sim {
 namespace {
@@ -23,6 +24,12 @@ std::uint64_t RestBound(std::size_t queued_bytes, int slots) {
   return 20000 + static_cast<std::uint64_t>(slots) * slots * 1000 + queued_bytes / 4096 * 200;
 }
 
+std::unique_ptr<AnyPipe> MakePipe(const Plan& plan) {
+  const auto capacity = static_cast<std::size_t>(plan.settings.pipe_capacity);
+  if (plan.real_pipes) return std::make_unique<RealPipe>(capacity);
+  return std::make_unique<Pipe>(capacity);
+}
+
 }  // namespace
 
 World::World(const Plan& plan, Census* census, bool trace)
@@ -35,7 +42,7 @@ World::World(const Plan& plan, Census* census, bool trace)
       ledger_(static_cast<int>(plan.settings.slots), census),
       lives_(this, static_cast<int>(plan.settings.slots)) {
   for (std::uint32_t slot = 0; slot < plan.settings.slots; ++slot)
-    seats_.emplace_back(static_cast<std::size_t>(plan.settings.pipe_capacity));
+    seats_.emplace_back(MakePipe(plan));
   pids_used_.assign(seats_.size(), 0);
   pids_ever_.assign(seats_.size() * 4, false);
   seat(kMasterSlot).page->Reset(1);
@@ -61,7 +68,7 @@ void World::Trace(const std::string& line) {
 // ---- The run
 
 std::uint64_t World::Run() {
-  while (steps_ < plan_.steps) StepOnce();
+  while (ticks_ < plan_.steps) StepOnce();
   CalmDown();
   RunToRest("after the last fault");
   for (Seat& at : seats_) {
@@ -87,6 +94,7 @@ Process* World::PickProcess() {
     Process* process =
         seats_[random_.Below(static_cast<std::uint32_t>(seats_.size()))].process.get();
     if (process == nullptr || process->stopped()) continue;
+    if (active_ && process->self().slot == plan_.slow_slot && !random_.Chance(32)) continue;
     if (!process->asleep()) return process;
     if (random_.Chance(active_ ? 4 : 0)) {
       process->Wake();
@@ -101,11 +109,12 @@ Process* World::PickProcess() {
 }
 
 void World::StepOnce() {
-  ++steps_;
+  ++ticks_;
   now_ += random_.Chance(4) ? 1 : 0;
   if (active_) Misfortune();
   Process* process = PickProcess();
   if (process == nullptr) return;
+  ++steps_;
   Note(static_cast<std::uint64_t>(process->self().slot));
   process->Step();
   if (exiting_ < 0) return;
@@ -127,7 +136,7 @@ void World::Misfortune() {
   if (random_.Chance(plan_.master_crash)) CrashMaster();
 }
 
-void World::Crash(int slot) {
+void World::Crash(int slot, bool retired) {
   std::unique_ptr<Process>& process = seat(slot).process;
   if (process == nullptr) return;
   ++census_->crashes;
@@ -141,7 +150,7 @@ void World::Crash(int slot) {
     if (process->HalfWritten()) ++census_->crashes_mid_alert;
   }
   if (!pipe(slot).empty()) ++census_->crashes_nonempty_pipe;
-  if (word(slot).state == SlotState::kDraining) ++census_->retired_crashed;
+  if (word(slot).state == SlotState::kDraining && !retired) ++census_->retired_crashed;
   if (trace_) Trace(absl::StrCat(ToString(process->who()), " is killed"));
   ledger_.fate(process->who()).state = Fate::State::kDead;
   process.reset();
@@ -206,6 +215,7 @@ Outcome World::Write(Process* writer, int slot, const iovec* parts, int count) {
   std::size_t total = 0;
   for (int i = 0; i < count; ++i) total += parts[i].iov_len;
   const std::size_t taken = pipe(slot).Write(parts, count);
+  seat(slot).written += taken;
   Note((taken << 8) + static_cast<std::uint64_t>(slot));
   if (trace_) {
     Trace(absl::StrCat(ToString(writer->who()), " writes ", taken, " of ", total, " bytes to slot ",
@@ -241,19 +251,19 @@ std::size_t World::Read(Process* reader) {
   const int slot = reader->self().slot;
   Seat& at = seat(slot);
   core::Inbox& inbox = reader->core().inbox();
-  const bool was_full = !at.pipe.writable();
-  if (at.pipe.read() < at.garbage_until) ledger_.fate(reader->who()).tainted = tainted_ = true;
-  if (at.pipe.read() < at.drained_until)
-    throw Violation(absl::StrCat(ToString(reader->who()), " finds ",
-                                 at.drained_until - at.pipe.read(),
+  const bool was_full = !at.pipe->writable();
+  if (at.read < at.garbage_until) ledger_.fate(reader->who()).tainted = tainted_ = true;
+  if (at.read < at.drained_until)
+    throw Violation(absl::StrCat(ToString(reader->who()), " finds ", at.drained_until - at.read,
                                  " bytes in its pipe that were there when it had to be drained"));
   char* to = inbox.space();
-  const std::size_t bytes = at.pipe.Read(to, inbox.space_bytes());
+  const std::size_t bytes = at.pipe->Read(to, inbox.space_bytes());
+  at.read += bytes;
   Note((bytes << 8) + static_cast<std::uint64_t>(slot) + 1);
   if (trace_) Trace(absl::StrCat(ToString(reader->who()), " reads ", bytes, " bytes"));
   if (breaks(Canary::kNoDestinationGeneration))
     ForgetDestinations(to, bytes, reader->self().generation);
-  if (was_full && at.pipe.writable()) WakeWriters(slot);
+  if (was_full && at.pipe->writable()) WakeWriters(slot);
   return bytes;
 }
 
@@ -291,7 +301,7 @@ void World::Kill(int slot) {
   if (process == nullptr) return;
   ++census_->retired_killed;
   if (process->stopped()) ++census_->retired_killed_stopped;
-  Crash(slot);
+  Crash(slot, true);
 }
 
 void World::Reaped(std::uint32_t pid) {
@@ -300,19 +310,20 @@ void World::Reaped(std::uint32_t pid) {
 
 void World::Drain(int slot, std::uint32_t generation) {
   Seat& at = seat(slot);
-  at.drained_until = at.pipe.written();
+  at.drained_until = at.written;
   if (breaks(Canary::kNoDrain)) return;
   static thread_local std::vector<char> buffer;
   buffer.resize(static_cast<std::size_t>(plan_.settings.pipe_capacity) + core::kPacketBytesMax);
-  const bool was_full = !at.pipe.writable();
-  const std::size_t bytes = at.pipe.Read(buffer.data(), buffer.size());
+  const bool was_full = !at.pipe->writable();
+  const std::size_t bytes = at.pipe->Read(buffer.data(), buffer.size());
+  at.read += bytes;
   if (bytes == buffer.size())
     throw Violation(absl::StrCat("the pipe of slot ", slot, " held more than it can"));
   const core::DrainCount count =
       core::CountDrained(std::string_view(buffer.data(), bytes), generation);
   census_->drained += count.alerts;
   census_->drained_stale += count.stale;
-  if (count.damaged_bytes > 0 && at.pipe.read() - bytes >= at.garbage_until)
+  if (count.damaged_bytes > 0 && at.read - bytes >= at.garbage_until)
     throw Violation(
         absl::StrCat("the pipe of slot ", slot, " was out of step when it was drained"));
   if (was_full) WakeWriters(slot);
@@ -343,7 +354,7 @@ void World::RunToRest(const char* what) {
   std::size_t queued = 0;
   for (Seat& at : seats_) {
     if (at.process == nullptr || !at.process->booted()) continue;
-    queued += at.process->core().meter().queued_bytes() + at.pipe.bytes();
+    queued += at.process->core().meter().queued_bytes() + (at.written - at.read);
   }
   int timers = 0;
   const std::uint64_t bound = steps_ + RestBound(queued, slots());

@@ -14,6 +14,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../core/heap_roster.h"
@@ -34,9 +35,11 @@ namespace alertpipe::sim {
 
 // A place for one worker, or the master's own.
 struct Seat {
-  explicit Seat(std::size_t capacity)
-      : pipe(capacity), page(std::make_unique<core::CounterPage>()) {}
-  Pipe pipe;
+  explicit Seat(std::unique_ptr<AnyPipe> made)
+      : pipe(std::move(made)), page(std::make_unique<core::CounterPage>()) {}
+  std::unique_ptr<AnyPipe> pipe;
+  std::uint64_t written = 0;  // bytes ever
+  std::uint64_t read = 0;
   std::unique_ptr<core::CounterPage> page;
   std::unique_ptr<Process> process;
   std::uint64_t garbage_until = 0;  // bytes up to here may be a hostile relative's
@@ -78,7 +81,7 @@ class World {
   Outcome Write(Process* writer, int slot, const iovec* parts, int count);
   // Reads into the process's inbox and returns the bytes.
   std::size_t Read(Process* reader);
-  Pipe& pipe(int slot) { return seat(slot).pipe; }
+  AnyPipe& pipe(int slot) { return *seat(slot).pipe; }
   bool HasReader(int slot) const;
   bool MasterLives() const { return seats_[0].process != nullptr; }
   core::NoticeBoard& board() { return board_; }
@@ -104,7 +107,8 @@ class World {
  private:
   void StepOnce();
   void Misfortune();
-  void Crash(int slot);
+  // `retired`: by its master, at the deadline.
+  void Crash(int slot, bool retired = false);
   void CrashMaster();
   void StopOrContinue();
   void Garbage();
@@ -133,6 +137,7 @@ class World {
   std::vector<bool> pids_ever_;
   std::uint64_t serials_ = 0;
   std::uint64_t now_ = 1;
+  std::uint64_t ticks_ = 0;  // also those in which nobody could take a step
   std::uint64_t steps_ = 0;
   std::uint64_t digest_ = 0;
   bool active_ = true;
