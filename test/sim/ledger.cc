@@ -368,6 +368,11 @@ void Ledger::SettlePair(Account* pair) {
   for (std::size_t i = 0; i < pair->entries.size(); ++i) {
     const Entry& entry = pair->entries[i];
     if (Settled(entry)) continue;
+    // It may respond after its last word, and need not wait for what becomes of that: who asked
+    // knows.
+    const bool late_response = entry.state == State::kRejected &&
+                               entry.kind == AlertKind::kResponse && fate(pair->from).left;
+    if (late_response) continue;
     throw Violation(
         absl::StrCat(PairText(pair->from, pair->to), ": number ", i + 1, " of ",
                      pair->entries.size(), " was accepted and ",
