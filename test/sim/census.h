@@ -82,6 +82,11 @@ namespace alertpipe::sim {
   X(retired_killed_stopped, "stopped ones killed at the deadline")             \
   X(refused_last_word, "sends refused: the sender has said its last")          \
   X(sent_to_retired, "alerts accepted for retired workers")                    \
+  X(restarts, "rolling restarts")                                              \
+  X(restarts_ok, "restarts that replaced all")                                 \
+  X(restarts_failed, "restarts that failed")                                   \
+  X(replaced, "workers replaced")                                              \
+  X(successors_not_ready, "successors that did not answer in time")            \
   X(joined, "joins told")                                                      \
   X(left, "deaths told")                                                       \
   X(room_told, "queues told as drained")                                       \

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/lives.h"
 
+#include <algorithm>
+
 #include <absl/strings/str_cat.h>
 
 #include "sim/world.h"
@@ -10,6 +12,7 @@ namespace alertpipe::sim {
 using LifeStep = core::SlotLife::Step;
 
 bool Lives::Quiet() const {
+  if (restart_.has_value()) return false;
   for (const Slot& slot : slots_) {
     if (slot.life.step() != LifeStep::kNone || slot.life.reserved() || slot.ended) return false;
   }
@@ -21,6 +24,7 @@ bool Lives::Step() {
     Drive(driving_);
     return true;
   }
+  if (StepRestart()) return true;
   const int slots = static_cast<int>(slots_.size());
   const int first = world_->random().Pick(1, slots - 1);
   for (int i = 0; i < slots - 1; ++i) {
@@ -41,6 +45,10 @@ bool Lives::Begin(int at) {
   if (slot.life.reserved()) return GoOnReserved(at);
   if (slot.life.running()) return GoOnRunning(at);
   if (!slot.life.idle() || !world_->active() || !world_->random().Chance(6)) return false;
+  const auto is_idle = [](const Slot& each) { return each.life.idle(); };
+  // The master's own place is idle, too.
+  if (std::count_if(slots_.begin(), slots_.end(), is_idle) - 1 <= world_->plan().spares)
+    return false;
   if (world_->random().Chance(world_->plan().own_fork)) {
     slot.life.Reserve();
     ++world_->census().reserved;
@@ -77,14 +85,20 @@ bool Lives::GoOnRunning(int at) {
   Slot& slot = slots_[static_cast<std::size_t>(at)];
   if (slot.life.draining()) return GoOnRetired(at);
   if (!world_->Fault(world_->plan().retire)) return false;
-  slot.life.Retire(PickSuccessor(at));
+  if (restart_.has_value()) restart_->RetiredByProgram(PeerIn(at));
+  Retire(at, PickSuccessor(at));
+  return true;
+}
+
+void Lives::Retire(int at, int successor) {
+  Slot& slot = slots_[static_cast<std::size_t>(at)];
+  slot.life.Retire(successor);
   const std::uint32_t deadline = world_->plan().retire_deadline;
   slot.kill_at = deadline == 0 || slot.life.reaped_elsewhere()
                      ? 0
                      : world_->now() + world_->random().Below(deadline);
   ++world_->census().retired;
   driving_ = at;
-  return true;
 }
 
 // A worker that stays, or 0.
@@ -107,6 +121,7 @@ bool Lives::GoOnRetired(int at) {
     world_->Kill(at);
     return true;
   }
+  slot.killed = true;
   slot.life.Kill();
   driving_ = at;
   return true;
@@ -176,8 +191,20 @@ void Lives::Drive(int at) {
       }
       break;
   }
+  const bool died = slot.life.step() == LifeStep::kTellDied;
   slot.life.Done();
-  if (slot.life.step() == LifeStep::kNone) driving_ = 0;
+  if (slot.life.step() != LifeStep::kNone) return;
+  driving_ = 0;
+  if (died) EndDrive(at);
+  if (starting_ == at) EndStart(at);
+}
+
+// A worker has ended, or never began.
+void Lives::EndDrive(int at) {
+  Slot& slot = slots_[static_cast<std::size_t>(at)];
+  if (restart_.has_value() && slot.life.forked()) restart_->Exited(PeerIn(at), slot.killed);
+  slot.killed = false;
+  slot.kill_at = 0;
 }
 
 void Lives::Fork(int at) {

@@ -2,13 +2,18 @@
 //
 // What a master does beside being an endpoint: it drives each slot's core::SlotLife, one step at a
 // time, and each step is one that anybody else can be faster or slower than. Like the real one it
-// finishes with one slot before it does anything else, and then goes on with its loop.
+// finishes with one slot before it does anything else, and then goes on with its loop. It also
+// carries out what core::RollingRestart decides.
 #ifndef ALERTPIPE_TEST_SIM_LIVES_H_
 #define ALERTPIPE_TEST_SIM_LIVES_H_
 
+#include <alertpipe/barrier.h>
+
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "core/rolling_restart.h"
 #include "core/slot_life.h"
 
 namespace alertpipe::sim {
@@ -34,6 +39,7 @@ class Lives {
     bool ended = false;         // its process is gone, and that has not been noticed
     std::uint32_t child = 0;    // forked by the program for the reserved slot
     std::uint64_t kill_at = 0;  // of a retired one; 0: never
+    bool killed = false;        // at the deadline
     bool drain_owed = false;    // canary: late
   };
   bool Begin(int slot);
@@ -41,13 +47,29 @@ class Lives {
   bool GoOnRunning(int slot);
   bool GoOnRetired(int slot);
   int PickSuccessor(int slot);
+  // lives_restart.cc
+  bool StepRestart();
+  bool BeginRestart();
+  void StartSuccessor();
+  bool AskSuccessor();
+  void HearSuccessor(const Peer& successor, const BarrierReport& report);
+  void EndStart(int slot);
+  void EndRestart();
+  Peer PeerIn(int slot) const;
+
   void Drive(int slot);
+  void EndDrive(int slot);
+  void Retire(int slot, int successor);
   void Published(int slot);
   void Fork(int slot);
 
   World* world_;
   std::vector<Slot> slots_;
   int driving_ = 0;  // the slot that is under way; 0: none
+  std::optional<core::RollingRestart> restart_;
+  std::uint32_t restart_deadline_ = 0;  // for each step of it
+  int starting_ = 0;                    // the slot of the successor that is being started
+  bool asked_ = false;
 };
 
 }  // namespace alertpipe::sim

@@ -56,6 +56,8 @@ Plan MakePlan(std::uint64_t seed, Canary canary) {
   plan.own_fork = sometimes(4, 1, 4);
   plan.refuse_memory = sometimes(4, 5, 200);
   if (!random.Chance(3)) plan.retire = static_cast<std::uint32_t>(random.Pick(5, 200));
+  plan.restart = sometimes(2, 5, 200);
+  if (plan.restart != 0) plan.spares = 1 + random.Below(2);
   plan.retire_deadline = sometimes(2, 50, 2000);
   plan.barrier = static_cast<std::uint32_t>(random.Pick(4, 40));
   plan.busy = static_cast<std::uint32_t>(random.Pick(1, 8));

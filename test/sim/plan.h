@@ -42,6 +42,8 @@ struct Plan {
   std::uint32_t refuse_memory = 0;
   // Workers that are retired: one in so many looks of the master at a slot, and how long they have.
   std::uint32_t retire = 0;
+  std::uint32_t restart = 0;          // a restart of one or all, in so many looks
+  std::uint32_t spares = 0;           // slots that are left to successors
   std::uint32_t retire_deadline = 0;  // 0: as long as they need
 
   // One in so many looks at the loop begins something new.

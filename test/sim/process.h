@@ -68,6 +68,8 @@ class Process {
   bool idle_at_poll() const { return phase_ == Phase::kPoll && !mid_send() && !flushing(); }
   bool flushing() const { return flush_.stage != Flush::Stage::kNone; }
 
+  // The master asks a worker whether it is there. False: not now.
+  bool Ask(const Peer& worker, std::uint64_t deadline, BarrierCallback callback);
   // The master's side of things: its board has changed.
   void NoticesChanged();
   // Two alerts to everybody, once all is quiet.
@@ -176,6 +178,8 @@ class Process {
   void ReleasePayload();
   bool BeginProbe();
   void BeginBarrier();
+  bool AskAll(const std::vector<core::Target>& targets, std::uint64_t deadline,
+              BarrierCallback told);
   bool HandleLate();
 
   World* world_;

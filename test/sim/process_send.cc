@@ -131,20 +131,28 @@ void Process::BeginBarrier() {
   }
   const std::uint64_t deadline =
       random.Chance(3) ? world_->now() + 20 + random.Below(2000) : core::kNever;
+  AskAll(targets, deadline, nullptr);
+}
+
+// `told` is called beside the ledger, if it is not null.
+bool Process::AskAll(const std::vector<core::Target>& targets, std::uint64_t deadline,
+                     BarrierCallback told) {
   std::vector<Incarnation> asked;
   for (const core::Target& target : targets) asked.push_back({target.slot, target.word.generation});
   const std::size_t number = world_->ledger().NextBarrier();
-  BarrierCallback callback = [this, number](const BarrierReport& report) {
+  BarrierCallback callback = [this, number,
+                              told = std::move(told)](const BarrierReport& report) mutable {
     --barriers_open_;
     if (world_->tracing()) {
       world_->Trace(absl::StrCat(ToString(who()), " has passed barrier ", number, ": ",
                                  report.status.ToString()));
     }
     world_->ledger().EndBarrier(number, report, world_->now());
+    if (told != nullptr) told(report);
   };
   if (!core_->BeginBarrier(targets, deadline, &callback).ok()) {
     if (callback == nullptr) throw Violation("the callback of a refused barrier is gone");
-    return;
+    return false;
   }
   ++barriers_open_;
   if (world_->tracing()) {
@@ -153,6 +161,13 @@ void Process::BeginBarrier() {
     world_->Trace(absl::StrCat(ToString(who()), " begins barrier ", number, " for", whom));
   }
   world_->ledger().BeginBarrier(who(), asked, deadline);
+  return true;
+}
+
+bool Process::Ask(const Peer& worker, std::uint64_t deadline, BarrierCallback callback) {
+  std::vector<core::Target> targets(1);
+  return core_->Resolve(To(worker), &targets[0]).ok() &&
+         AskAll(targets, deadline, std::move(callback));
 }
 
 // Twice to everybody, one after the other: where a hostile relative has left an account open, the
