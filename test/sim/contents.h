@@ -38,7 +38,7 @@ class Contents {
   }
   // Data of less than kSerialBytes has a name.
   static void Data(std::uint64_t serial, bool nameless, char* to, std::size_t bytes) {
-    std::memcpy(to, Pattern(serial, bytes), bytes);
+    if (bytes > 0) std::memcpy(to, Pattern(serial, bytes), bytes);
     if (nameless) std::memcpy(to, &serial, kSerialBytes);
   }
 
@@ -58,6 +58,7 @@ class Contents {
     const std::size_t skip = nameless ? kSerialBytes : 0;
     if (data.size() < skip) return false;
     if (skip > 0 && std::memcmp(data.data(), &serial, skip) != 0) return false;
+    if (data.size() == skip) return true;
     return std::memcmp(data.data() + skip, Pattern(serial, data.size()) + skip,
                        data.size() - skip) == 0;
   }
