@@ -272,6 +272,9 @@ void SimulatedFamily::Take(int slot) {
   for (;;) {
     member.core->NextArrival(&arrival);
     if (arrival.kind == Arrival::Kind::kNone) return;
+    if (on_response &&
+        (arrival.kind == Arrival::Kind::kResponse || arrival.kind == Arrival::Kind::kLateResponse))
+      on_response(slot, arrival);
     if (arrival.kind == Arrival::Kind::kDamage) {
       member.damage.push_back(arrival.damage);
     } else if (arrival.kind == Arrival::Kind::kResponse) {
@@ -280,6 +283,8 @@ void SimulatedFamily::Take(int slot) {
       EXPECT_NE(member.core->TakeResponse(arrival), nullptr);
     } else if (arrival.kind != Arrival::Kind::kAlert) {
       continue;  // has been taken care of
+    } else if (on_alert) {
+      on_alert(slot, arrival);
     } else {
       member.delivered.push_back({arrival.sender, std::string(arrival.name),
                                   std::string(arrival.data), arrival.request_id});

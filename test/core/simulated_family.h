@@ -143,6 +143,10 @@ class SimulatedFamily {
   // Called between a sender's look at the roster and its queueing or its write.
   std::function<void(int from, int to)> before_queue;
   std::function<void(int from, int to)> before_write;
+  // Called for each alert, instead of keeping it for Deliver.
+  std::function<void(int slot, const Arrival&)> on_alert;
+  // Called for each response, late ones included, before its request ends.
+  std::function<void(int slot, const Arrival&)> on_response;
 
  private:
   struct Payload;
