@@ -60,8 +60,13 @@ class SoakTest(unittest.TestCase):
 
     def run_canary(self, canary):
         seconds = 5 * float(os.environ.get('ALERTPIPE_TIME_SCALE', '1'))
-        return self.run_soak(f'--phase={CANARIES[canary][0]}', f'--seconds={seconds}',
-                             '--round=0.2', '--patience=5', canary=canary)
+        # Who leaves too early need not have anything on its way.
+        for seed in range(1, 9 if canary == 'hasty' else 2):
+            result = self.run_soak(f'--phase={CANARIES[canary][0]}', f'--seconds={seconds}',
+                                   f'--seed={seed}', '--round=0.2', '--patience=5', canary=canary)
+            if result[0] != 0:
+                break
+        return result
 
     def test_canaries(self):
         # Most of the time goes into waiting for what will never come.
