@@ -318,8 +318,22 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   if (!body.Decode(arrival.record.data)) return false;
   Box& box = boxes_[Index(arrival.sender.slot)];
   const Outbox& outbox = box.outbox;
-  // About a queue that is gone: what was in it has been given back, or its receiver is dead.
-  if (arrival.sender.generation < outbox.generation()) return true;
+  const bool known_reason =
+      body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverFull) ||
+      body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverMemory);
+  if (arrival.sender.generation < outbox.generation()) {
+    // The last of a dead worker. What had not left for it has been given back; longer ago it is too
+    // late for.
+    Box::Before& before = box.before;
+    if (arrival.sender.generation != before.generation || body.alert_id <= before.rejected_id ||
+        body.alert_id >= before.left_until) {
+      return true;
+    }
+    if (!known_reason) return false;
+    before.rejected_id = body.alert_id;
+    TellRejected(arrival, body);
+    return true;
+  }
   if (arrival.sender.generation == outbox.generation() && body.alert_id >= box.failed_from &&
       body.alert_id < outbox.next_id()) {
     return true;
@@ -327,17 +341,19 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   // Rejects come in the order of the alerts, once each, and only for what has begun to leave. So
   // no flood of forged ones can cost more than the alerts that were sent.
   const bool in_turn = body.alert_id > box.rejected_id && body.alert_id < outbox.sequence_written();
-  const bool known_reason =
-      body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverFull) ||
-      body.reason == static_cast<std::uint8_t>(UndeliveredReason::kReceiverMemory);
   if (outbox.generation() != arrival.sender.generation || !in_turn || !known_reason) return false;
   box.rejected_id = body.alert_id;
+  TellRejected(arrival, body);
+  return true;
+}
+
+void Endpoint::TellRejected(const Arrival& arrival, const RejectBody& body) {
   if (body.request_id != 0) {
     // Its callback is told, or has been: the deadline may have come first.
     CountUndelivered(static_cast<UndeliveredReason>(body.reason));
     if (requests_.IsOpen(body.request_id, arrival.sender, body.alert_id))
       requests_.Decide(body.request_id, ResponseOutcome::kUndelivered);
-    return true;
+    return;
   }
   QueuedEvent queued;
   queued.name = std::string(arrival.record.name);
@@ -349,7 +365,6 @@ bool Endpoint::HandleReject(const Arrival& arrival) {
   queued.event.undelivered.is_response = (arrival.record.flags & kIsResponse) != 0;
   queued.event.undelivered.reason = static_cast<UndeliveredReason>(body.reason);
   events_.push_back(std::move(queued));
-  return true;
 }
 
 // ---- Requests ----

@@ -296,6 +296,13 @@ class Endpoint {
     std::uint64_t failures = 0;         // how often everything queued has been given back
     std::uint64_t rejected_id = 0;      // the last of our alerts that the receiver has rejected
     std::uint64_t failed_from = ~std::uint64_t{0};  // it and all after it have been given back
+    // The same of the incarnation before: its last rejects may come after its end.
+    struct Before {
+      std::uint32_t generation = 0;
+      std::uint64_t rejected_id = 0;
+      std::uint64_t left_until = 0;  // alerts before this one had left
+    };
+    Before before;
     // To be sent back, to one incarnation: alerts that could not be held, requests that get no
     // response.
     std::uint32_t returns_generation = 0;
@@ -352,6 +359,7 @@ class Endpoint {
   void SendReject(const Arrival& arrival);
   bool HandleControl(const Arrival& arrival);
   bool HandleReject(const Arrival& arrival);
+  void TellRejected(const Arrival& arrival, const RejectBody& body);
   bool HandleUnhandled(const Arrival& arrival);
   void HandleResponse(Arrival* arrival);
   void StepRecheck();

@@ -180,6 +180,8 @@ void Endpoint::CheckCaps(const Target& target, const Content& content, bool owne
 void Endpoint::Readdress(Box* box, int slot, const RosterWord& word) {
   if (box->outbox.generation() == word.generation) return;
   if (!box->outbox.empty()) FailBack(box, slot, UndeliveredReason::kPeerDied);
+  box->before = {box->outbox.generation(), box->rejected_id,
+                 std::min(box->failed_from, box->outbox.next_id())};
   PacketHeader header;
   header.source_slot = static_cast<std::uint16_t>(self_.slot);
   header.source_generation = self_.generation;

@@ -250,6 +250,31 @@ TEST_F(Drain, WhatItHasSentToItselfIsHandled) {
   EXPECT_EQ(LostAtItsEnd(), 0u);
 }
 
+// Its last may come when its slot has a successor that something was sent to already.
+TEST_F(Drain, WhatItCouldNotHoldIsToldThoughItHasGone) {
+  FamilySettings settings = GenerousSettings(4);
+  settings.reassembly_bytes_max = 8192;
+  settings.pipe_capacity = 65536;
+  family_ = SimulatedFamily::WithWorkers(settings);
+  ASSERT_TRUE(family_->Send(kOther, To::Slot(kOld), "too large", MakeData(20000)).ok());
+  family_->Pump(kOther);
+  family_->ReadAll(kOld);
+  family_->Pump(kOld);  // the reject waits in the other's pipe
+  EXPECT_EQ(LostAtItsEnd(), 0u);
+  family_->Respawn(kOld);
+  ASSERT_TRUE(family_->Send(kOther, To::Slot(kOld), "to the successor").ok());
+  family_->ReadAll(kOther);
+  int undelivered = 0;
+  for (const Told& told : family_->Events(kOther)) {
+    if (told.kind != Event::Kind::kUndelivered) continue;
+    ++undelivered;
+    EXPECT_EQ(told.name, "too large");
+    EXPECT_EQ(told.peer.generation, 1u);
+  }
+  EXPECT_EQ(undelivered, 1);
+  EXPECT_EQ(family_->stats(kOther).damaged_records, 0u);
+}
+
 TEST_F(Drain, TwoAtOnceDoNotWaitForEachOther) {
   Start();
   family_->Retire(kOld, kNew);

@@ -625,10 +625,9 @@ void Process::CheckRest() {
         "undelivered alerts of no kind");
   world_->census().stale += stats.alerts_stale;
   world_->census().partials += stats.partials_dropped;
-  // What was forged in the name of one that never sends, or may not, stays within the budget.
-  const Process* master = world_->seat(kMasterSlot).process.get();
-  if (!tainted || (master != nullptr && master->attached()))
-    check(core_->meter().reassembly_bytes(), "reassembly_bytes");
+  // What was forged in the name of one that never sends (a master that does not attach, or one that
+  // was dead before this process came) stays within the budget.
+  if (!tainted) check(core_->meter().reassembly_bytes(), "reassembly_bytes");
   if (tainted) return;
   check(stats.damaged_bytes, "damaged_bytes");
   check(stats.damaged_packets, "damaged_packets");
