@@ -240,6 +240,8 @@ void Master::State::Drain(int slot) {
   for (int reads = 0; reads < kDrainReadsMax; ++reads) {
     const os::IoResult result =
         io.Read(family->inbox_fd(slot), drain_buffer_.data(), drain_buffer_.size());
+    if (result.error != 0 && result.error != EAGAIN)
+      impl->diagnostics().Note(Diagnostic::Kind::kReadFailed, PeerIn(slot)).error = result.error;
     if (result.error != 0 || result.bytes == 0) break;
     const core::DrainCount count = core::CountDrained(
         std::string_view(drain_buffer_.data(), result.bytes), place.life.word().generation);

@@ -38,7 +38,8 @@ struct Diagnostic {
     // The handler for `name`, an alert of the peer, threw an `exception`.
     kHandlerThrew,
     // A system call failed with `error`: writing to the peer's pipe (a full pipe, or one without a
-    // reader, is no failure), reading the own one, or having the loop wait for the peer's pipe.
+    // reader, is no failure), reading the own one (the master: or draining that of the dead peer,
+    // whose alerts then go uncounted), or having the loop wait for the peer's pipe.
     kWriteFailed,
     kReadFailed,
     kPollFailed,
