@@ -59,6 +59,7 @@ absl::Status Endpoint::BeginBarrier(const std::vector<Target>& targets, std::uin
 std::uint64_t Endpoint::Ask(const std::vector<Target>& targets, std::uint64_t deadline,
                             BarrierCallback callback, bool last) {
   std::vector<Peer> peers;
+  peers.reserve(targets.size());
   for (const Target& target : targets) peers.push_back(PeerAt(target.slot, target.word));
   const std::uint64_t id = barriers_.Add(peers, deadline, std::move(callback));
   page().barriers_begun.Add();
