@@ -617,12 +617,12 @@ TEST(Caps, ABroadcastAboveTheEndpointsCapByOwnershipReachesAll) {
 // A worker can scribble over the tag of its own page.
 TEST(SlotStats, FiguresWithAnotherTagAreNobodys) {
   HeapRoster roster(GenerousSettings(2));
-  CounterPage page;
+  const auto page = std::make_unique<CounterPage>();
   roster.Publish(1, 3, SlotState::kUp, 100);
-  page.Reset(3);
-  EXPECT_TRUE(ReadSlot(roster.roster(), page, roster.roster().archived(1), 1).live.has_value());
-  page.Reset(4);
-  EXPECT_FALSE(ReadSlot(roster.roster(), page, roster.roster().archived(1), 1).live.has_value());
+  page->Reset(3);
+  EXPECT_TRUE(ReadSlot(roster.roster(), *page, roster.roster().archived(1), 1).live.has_value());
+  page->Reset(4);
+  EXPECT_FALSE(ReadSlot(roster.roster(), *page, roster.roster().archived(1), 1).live.has_value());
 }
 
 }  // namespace
