@@ -14,21 +14,20 @@ absl::Status EndpointImpl::Drain(Endpoint::CloseHook done) {
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
   if (!core_.told_to_drain())
     return absl::FailedPreconditionError("this worker is not being replaced");
-  if (draining_) return absl::FailedPreconditionError("this worker drains already");
+  if (core_.draining()) return absl::FailedPreconditionError("this worker drains already");
   drain_done_ = std::move(done);
   BeginDrain();
   return absl::OkStatus();
 }
 
 void EndpointImpl::BeginDrain() {
-  draining_ = true;
   core_.BeginDrain();
   pump_->KeepAlive();
   UpdateBusy();
 }
 
 void EndpointImpl::StepDrain() {
-  if (!draining_ || state_ != State::kOpen) return;
+  if (!core_.draining() || state_ != State::kOpen) return;
   core_.StepDrain(requests_held_ > 0);
   if (!core_.drained()) return;
   undelivered_before_close_ = core_.page().alerts_undelivered.Get();

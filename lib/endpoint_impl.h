@@ -255,7 +255,6 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool close_deadline_passed_ = false;
   std::uint64_t undelivered_before_close_ = 0;
   Endpoint::CloseHook close_done_;
-  bool draining_ = false;
   Endpoint::CloseHook drain_done_;
 
   Diagnostics diagnostics_;

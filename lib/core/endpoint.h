@@ -181,6 +181,8 @@ class Endpoint {
 
   // Whether the master has said so. An event kDraining tells it, once.
   bool told_to_drain() const { return draining_ != Draining::kServing; }
+  // Whether BeginDrain was called.
+  bool draining() const { return draining_ > Draining::kTold; }
   // Who takes its place; 0: nobody.
   int successor() const { return successor_; }
   // The application has ended its own work. Needs told_to_drain(); a second call does nothing.

@@ -148,8 +148,8 @@ bool Endpoint::HandleAcknowledge(const Arrival& arrival) {
   BarrierBody body;
   if (!body.Decode(arrival.record.data) || body.id == 0 || body.id > barriers_.last_id())
     return false;
-  // Of one whose successor has the queue: what it had sent back before was about a queue that is
-  // gone. The notice of its death ends the barrier.
+  // Of one whose successor has the queue: what it had sent back before may have come too late to be
+  // told. The notice of its death ends the barrier.
   if (arrival.sender.generation < boxes_[Index(arrival.sender.slot)].outbox.generation())
     return true;
   barriers_.Acknowledged(arrival.sender, body.id);
@@ -231,10 +231,7 @@ void Endpoint::BeginDrain() {
 // Itself included: alerts to itself lie in its own pipe.
 std::uint64_t Endpoint::AskAll(bool last) {
   std::vector<Target> targets;
-  for (int slot = 0; slot < roster_.slots(); ++slot) {
-    const RosterWord word = roster_.Get(slot);
-    if (word.lives() && !Gone(slot, word)) targets.push_back({slot, word});
-  }
+  SelectLiving(Scope::kFamily, &targets);
   return Ask(targets, kNever, nullptr, last);
 }
 

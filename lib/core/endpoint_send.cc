@@ -198,8 +198,10 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   Admission admission;
   const int slot = target.slot;
   Box& box = boxes_[Index(slot)];
-  if ((content.flags & kIsResponse) == 0) admission.status = CheckMaySend();
-  if (!admission.status.ok()) return admission;
+  if (draining_ == Draining::kLastRound && (content.flags & kIsResponse) == 0) {
+    admission.status = CheckMaySend();
+    return admission;
+  }
   if (target.word.generation < box.outbox.generation()) {
     admission.status = absl::UnavailableError(
         absl::StrCat(ToString(PeerAt(slot, target.word)), " is dead: it was replaced just now"));
