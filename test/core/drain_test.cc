@@ -275,6 +275,31 @@ TEST_F(Drain, WhatItCouldNotHoldIsToldThoughItHasGone) {
   EXPECT_EQ(family_->stats(kOther).damaged_records, 0u);
 }
 
+// Its own alert finds room only after everybody else's last word has come: nobody but itself still
+// waits for it then.
+TEST_F(Drain, WhatItHasSentToItselfIsNotLeftInItsPipe) {
+  Start();
+  Retire();
+  HearAndDrain();
+  family_->HoldRequests(kOld, true);
+  EXPECT_FALSE(DrainsWithin(20));
+  family_->pipe(kOld).refusals = 1;
+  ASSERT_TRUE(family_->Send(kOld, To(family_->PeerIn(kOld)), "to myself").ok());
+  family_->HoldRequests(kOld, false);
+  family_->pipe(kOld).refusals = 1;
+  family_->Pump(kOld);  // asks the others; what is for itself has to wait
+  for (const int slot : {kMasterSlot, kOther, kNew}) {
+    family_->ReadAll(slot);
+    family_->Pump(slot);
+  }
+  family_->ReadAll(kOld);
+  family_->Pump(kOld);
+  EXPECT_FALSE(old().drained()) << "its alert to itself is still in its pipe";
+  EXPECT_TRUE(DrainsWithin(20));
+  EXPECT_EQ(family_->Deliver(kOld).size(), 1u);
+  EXPECT_EQ(LostAtItsEnd(), 0u);
+}
+
 TEST_F(Drain, TwoAtOnceDoNotWaitForEachOther) {
   Start();
   family_->Retire(kOld, kNew);
