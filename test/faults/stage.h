@@ -140,8 +140,9 @@ class Stage {
   bool Replace(const Peer& worker);
   // kill -9, and until the master has seen it.
   bool Kill(const Peer& worker);
+  // Not one that could not be started.
   bool Has(const Peer& worker) const {
-    return ledger_->actors[ActorOf(worker)] == ActorState::kAttached;
+    return worker.slot >= 0 && ledger_->actors[ActorOf(worker)] == ActorState::kAttached;
   }
   // From then on it is a master without a loop.
   void CloseMaster(absl::Duration deadline);
