@@ -295,13 +295,7 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
     if (result.error != 0) {
       // EAGAIN: the pipe is full. Anything else (ENOMEM) is the kernel's shortage: wait as well.
       core_.Blocked(slot, result.error != EAGAIN);
-      if (result.error != EAGAIN) NoteIo(Diagnostic::Kind::kWriteFailed, slot, result.error);
-      const int error = on_loop() ? pump_->WaitWritable(slot, fd) : 0;
-      if (error != 0) {
-        NoteIo(Diagnostic::Kind::kPollFailed, slot, -error);
-        core_.Unblocked(slot);
-        core_.MarkDirty(slot);
-      }
+      WaitForRoom(slot, fd, result.error);
       return;
     }
     core_.Wrote(slot, result.bytes);
@@ -309,6 +303,17 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
     if (written >= kBytesPerFlushMax) break;
   }
   if (core_.HasOutput(slot)) core_.MarkDirty(slot);
+}
+
+void EndpointImpl::WaitForRoom(int slot, int fd, int write_error) {
+  if (write_error != EAGAIN) {
+    NoteIo(Diagnostic::Kind::kWriteFailed, slot, write_error);
+    return RetryLater();
+  }
+  const int error = on_loop() ? pump_->WaitWritable(slot, fd) : 0;
+  if (error == 0) return;
+  NoteIo(Diagnostic::Kind::kPollFailed, slot, -error);
+  RetryLater();
 }
 
 void EndpointImpl::FlushDirty() {

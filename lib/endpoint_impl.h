@@ -197,6 +197,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void ArmWake();
   void MasterGone();
   void AskForReaders(std::uint64_t now);
+  void RetryLater();
+  void Retry();
   void StepDrain();
   void BeginDrain();
   void Leaving(int slot);
@@ -205,6 +207,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool TellOne();
   void SettleLent(int slot, Payload* payload, bool everything);
   void FlushSlot(int slot, bool full_only);
+  void WaitForRoom(int slot, int fd, int write_error);
   void FlushDirty();
   void EnsureNonBlocking(int fd);
   void ReadOnce();
@@ -243,6 +246,11 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   std::deque<absl::AnyInvocable<void()>> later_;  // to be called from the loop
   std::vector<Wait> waits_;
   std::uint64_t wake_at_ = core::kNever;  // when OnWake will be called
+
+  // A pipe refused for another reason than that it is full or empty. The loop would call it ready
+  // at once, and be busy for as long as the reason lasts: so it is tried again at this time.
+  std::uint64_t retry_at_ = core::kNever;
+  bool read_failed_ = false;  // the inbox is not listened to until then
 
   std::function<bool()> is_master_gone_;
   // Without a master nobody tells of deaths: a write finds them, and whether peers with open

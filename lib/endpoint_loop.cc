@@ -55,8 +55,8 @@ void EndpointImpl::UpdateBusy() {
   }
   const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
   pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished ||
-                 !leaving_.empty() || core_.wants_read());
-  pump_->PauseInbox(false);
+                 (!read_failed_ && (!leaving_.empty() || core_.wants_read())));
+  pump_->PauseInbox(read_failed_);
   ArmWake();
 }
 
@@ -92,7 +92,7 @@ void EndpointImpl::OnTurnEnd() {
 void EndpointImpl::OnMoreWork() {
   if (handling_ || !guard_.InOwner()) return;
   const bool pending = core_.inbox().pending();
-  const bool reads = !leaving_.empty() || core_.wants_read();
+  const bool reads = !read_failed_ && (!leaving_.empty() || core_.wants_read());
   if (!pending && (!reads || handled_ >= alerts_per_turn_max_)) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   if (!pending) ReadOnce();
@@ -133,8 +133,11 @@ void EndpointImpl::ReadOnce() {
   leaving_read_ = result.bytes < room;
   page.reads.Add();
   if (result.error != 0) (result.error == EAGAIN ? page.reads_empty : page.read_errors).Add();
-  if (result.error != 0 && result.error != EAGAIN)
+  if (result.error != 0 && result.error != EAGAIN) {
     diagnostics_.Note(Diagnostic::Kind::kReadFailed).error = result.error;
+    read_failed_ = true;
+    RetryLater();
+  }
   // An empty pipe is a packet boundary as well.
   inbox.Received(result.error == 0 ? result.bytes : 0);
 }

@@ -19,6 +19,8 @@ namespace {
 constexpr std::uint64_t kNanosPerMilli = 1000000;
 // How often an orphan asks whether those that it waits for still live.
 constexpr std::uint64_t kAskEveryNanos = 250 * kNanosPerMilli;
+// How long a pipe is left alone whose read or write has failed.
+constexpr std::uint64_t kRetryNanos = 10 * kNanosPerMilli;
 absl::Status CheckDeadline(absl::Duration deadline, bool has_callback) {
   if (!has_callback) return absl::InvalidArgumentError("the callback is null");
   return internal::CheckDeadline(deadline);
@@ -201,7 +203,7 @@ void EndpointImpl::CancelWaits() {
 // One timer, for the earliest of all deadlines. It is not put off when that one is gone by the time
 // it fires: most requests end before their deadline.
 void EndpointImpl::ArmWake() {
-  std::uint64_t next = core_.next_deadline();
+  std::uint64_t next = std::min(core_.next_deadline(), retry_at_);
   for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
   if ((orphaned_ && core_.MayVanish()) || core_.WaitsFor(kMasterSlot))
     next = std::min(next, ask_at_);
@@ -219,7 +221,22 @@ void EndpointImpl::OnWake() {
   core_.Expire(now);
   CheckWaits(now);
   if (now >= ask_at_) AskForReaders(now);
+  if (now >= retry_at_) Retry();
   UpdateBusy();
+}
+
+void EndpointImpl::RetryLater() {
+  if (retry_at_ == core::kNever) retry_at_ = os::MonotonicNanos() + kRetryNanos;
+}
+
+// Which pipes are meant is not kept: to try those as well that are merely full costs a call each.
+void EndpointImpl::Retry() {
+  retry_at_ = core::kNever;
+  read_failed_ = false;
+  for (int slot = 0; slot < core_.roster().slots(); ++slot) {
+    core_.Unblocked(slot);
+    if (core_.HasOutput(slot)) core_.MarkDirty(slot);
+  }
 }
 
 // ---- Without a master ----

@@ -4,6 +4,8 @@
 // own; the kinds with real events, some of which only a system call that is made to fail can cause.
 #include "diagnostics.h"
 
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -16,6 +18,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../core/memory_faults.h"
@@ -448,6 +451,41 @@ TEST(Diagnostics, FailedWritesAndReadsAreToldAndCostNothing) {
   ASSERT_TRUE(family.Until([&] { return told.Has(Kind::kReadFailed); }));
   EXPECT_EQ(told.kinds[Kind::kReadFailed].latest.error, ENOMEM);
   EXPECT_EQ(family->stats().read_errors, 2u);
+}
+
+// How often the pipe is asked for while its failure lasts. A loop that spins on it asks hundreds of
+// thousands of times.
+int AsksWhileItFails(Family* family) {
+  constexpr int kPlenty = 1 << 30;
+  g_failures = kPlenty;
+  const absl::Time end = absl::Now() + absl::Milliseconds(200);
+  family->Until([&] { return absl::Now() >= end; });
+  return kPlenty - std::exchange(g_failures, 0);
+}
+
+TEST(Diagnostics, AWriteThatKeepsFailingDoesNotKeepTheLoopBusy) {
+  int handled = 0;
+  Family family(FamilyOf(1));
+  family->ReceiveDefault([&](Alert&) { ++handled; });
+  const Replaced failing(&os::Calls::pwritev2, &FailWrites);
+  g_failures = 1;
+  ASSERT_EQ(family->Send(To::Master(), "name").outcome(), Outcome::kQueued);
+  const int asks = AsksWhileItFails(&family);
+  EXPECT_GT(asks, 0);
+  EXPECT_LT(asks, 2000);
+  EXPECT_TRUE(family.Until([&] { return handled == 1; }));
+}
+
+TEST(Diagnostics, AReadThatKeepsFailingDoesNotKeepTheLoopBusy) {
+  int handled = 0;
+  Family family(FamilyOf(1));
+  family->ReceiveDefault([&](Alert&) { ++handled; });
+  ASSERT_TRUE(family->Send(To::Master(), "name").ok());
+  const Replaced failing(&os::Calls::preadv2, &FailReads);
+  const int asks = AsksWhileItFails(&family);
+  EXPECT_GT(asks, 0);
+  EXPECT_LT(asks, 2000);
+  EXPECT_TRUE(family.Until([&] { return handled == 1; }));
 }
 
 // libuv has no room in its epoll. The linker takes this function instead of libuv's.
