@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scripts that read what other tools have found (coverage.py, valgrind_report.py) miss nothing.
+"""The scripts that read what other tools have found (coverage.py, valgrind.py) miss nothing.
 
 Run as: reports_test.py <repository>.
 """
@@ -15,7 +15,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.dont_write_bytecode = True
 import coverage  # noqa: E402
-import valgrind_report  # noqa: E402
+import valgrind  # noqa: E402
 
 SOURCE = '''int F(int x) {
   if (x > 3)
@@ -85,16 +85,16 @@ class ValgrindTest(unittest.TestCase):
     inherited = '==7== Open file descriptor 3: /x.log\n==7==    <inherited from parent>\n==7== \n'
 
     def test_findings(self):
-        self.assertEqual([], valgrind_report.findings(self.count + self.inherited))
-        found = valgrind_report.findings(self.count + self.opened + self.inherited)
+        self.assertEqual([], valgrind.findings(self.count + self.inherited))
+        found = valgrind.findings(self.count + self.opened + self.inherited)
         self.assertEqual(1, len(found))
         self.assertIn('open64.c', found[0])
         lost = '==7== 7 bytes in 1 blocks are definitely lost\n==7==    at 0x48: malloc\n'
-        self.assertEqual(1, len(valgrind_report.findings(self.count + lost)))
+        self.assertEqual(1, len(valgrind.findings(self.count + lost)))
         ended = '==7== Process terminating with default action of signal 6 (SIGABRT)\n'
-        self.assertEqual([], valgrind_report.findings(self.count + self.opened + ended))
+        self.assertEqual([], valgrind.findings(self.count + self.opened + ended))
         child = '==7==    by 0x15: testing::internal::NoExecDeathTest::AssumeRole() (in x)\n'
-        self.assertEqual([], valgrind_report.findings(self.count + self.opened + child))
+        self.assertEqual([], valgrind.findings(self.count + self.opened + child))
 
 
 if __name__ == '__main__':

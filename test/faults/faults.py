@@ -1,15 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of a fault injection: how many runs there were, by scenario and by call.
+"""Runs the whole of the fault injection; prints how many runs there were, by scenario and call.
 
-Run as: table.py FILE, with what injected_test.cc wrote: lines of scenario, call, side, runs in
-which the call failed, and runs in which it was not made that often.
+Run as: faults.py <build folder> [option of the test program...].
 """
 
 import collections
+import os
+import pathlib
+import subprocess
 import sys
 
 
+def run(build, table, options):
+    """Whether all tests pass."""
+    table.unlink(missing_ok=True)
+    jobs = os.environ.get('ALERTPIPE_JOBS') or str(len(os.sched_getaffinity(0)))
+    environment = {**os.environ, 'ALERTPIPE_FAULTS': 'all', 'ALERTPIPE_FAULTS_TABLE': str(table),
+                   'ALERTPIPE_JOBS': jobs}
+    return subprocess.run([build / 'test' / 'faults_injected_test', *options], check=False,
+                          env=environment).returncode == 0
+
+
 def read(path):
+    """What injected_test.cc wrote: lines of scenario, call, side, runs in which the call failed,
+    and runs in which it was not made that often."""
     rows = []
     with open(path, encoding='utf-8') as file:
         for line in file:
@@ -32,8 +46,8 @@ def show(title, result):
         print(f'{name:28} {master:8} {workers:8} {master + workers:8}')
 
 
-def main():
-    rows = read(sys.argv[1])
+def report(rows):
+    """Prints the table; returns whether there is anything in it."""
     print('Runs in which one call failed: master+workers, by scenario and call')
     for scenario in dict.fromkeys(row[0] for row in rows):
         cells = sums([row for row in rows if row[0] == scenario], 1)
@@ -45,8 +59,15 @@ def main():
     not_made = sum(row[4] for row in rows)
     print(f'\n{total} runs in which a call failed; {not_made} more in which it was not made that '
           'often, which depends on timing')
-    return 0 if total > 0 else 1
+    return total > 0
+
+
+def main(build, *options):
+    build = pathlib.Path(build)
+    table = build / 'faults.tsv'
+    passed = run(build, table, options)
+    return 0 if report(read(table)) and passed else 1
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
