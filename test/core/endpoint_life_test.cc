@@ -680,6 +680,34 @@ TEST(Rejects, ForgedOnesAreIgnoredAndCounted) {
   }
 }
 
+// The same of one that has a successor by now: once for what it was sent, whatever it claims.
+TEST(Rejects, ForgedOnesOfADeadReceiverAreIgnoredAndCounted) {
+  const auto family = Workers(2);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+  family->EndTurn(1);
+  const std::uint32_t self = family->PeerIn(1).generation;
+  const auto reject = [&](std::uint64_t id, std::uint8_t reason) {
+    const std::string packet = PacketBuilder(2, 1, self, 1)
+                                   .Control(RecordKind::kReject, RejectBody{id, 0, reason}, "n")
+                                   .Bytes();
+    family->Inject(1, packet);
+  };
+  reject(2, 1);
+  reject(2, 1);    // again
+  reject(1, 1);    // out of order
+  reject(4, 1);    // never sent
+  reject(3, 255);  // for no reason
+  family->Kill(2);
+  family->Bury(2);
+  family->Respawn(2);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "to the successor").ok());
+  family->Settle();
+  const auto told = OfKind(family->Events(1), Kind::kUndelivered);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].alert_id, 2u);
+  EXPECT_EQ(family->stats(1).damaged_records, 1u);
+}
+
 // ---- Shortage
 
 TEST(Shortage, AnyAllocationThatFailsRefusesOneSend) {

@@ -106,6 +106,7 @@ TEST(RollingRestart, WhoTakesPartIsKnown) {
   EXPECT_TRUE(restart.is_leaving(kOld1));
   EXPECT_FALSE(restart.is_leaving(kNew1));
   restart.Ready(kNew1);
+  EXPECT_TRUE(restart.is_unproven(kNew1)) << "the old one has not been told";
   restart.Done();
   EXPECT_FALSE(restart.is_unproven(kNew1)) << "it has taken over";
   EXPECT_TRUE(restart.is_leaving(kOld1));
