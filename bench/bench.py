@@ -77,7 +77,7 @@ def parse(arguments):
     parser.add_argument('--capacity', type=size, metavar='SIZE',
                         help="of each pipe; 0 is the kernel's default (default: alertpipe's)")
     parser.add_argument('--against', metavar='TRANSPORT[,TRANSPORT...]',
-                        help='measured beside alertpipe (default: all)')
+                        help='measured beside alertpipe (default: all that are built)')
     parser.add_argument('--json', action='store_true', help='lines of JSON instead of a table')
     parser.add_argument('--checksum', action='store_true', help='compare all of the contents')
     parser.add_argument('--break', dest='fault', choices=['drop', 'corrupt'],
@@ -92,12 +92,17 @@ def parse(arguments):
 
 def choose_transports(parser, options):
     """alertpipe first, then what it is compared with."""
-    known = subprocess.run([options.measure, '--list'], stdout=subprocess.PIPE, check=True,
-                           encoding='utf-8').stdout.split()
-    wanted = options.against.split(',') if options.against is not None else known
+    lines = subprocess.run([options.measure, '--list'], stdout=subprocess.PIPE, check=True,
+                           encoding='utf-8').stdout.splitlines()
+    known = {line['transport']: line for line in map(json.loads, lines)}
+    there = [name for name, line in known.items() if line['missing'] is None]
+    wanted = options.against.split(',') if options.against is not None else there
     for name in wanted:
         if name not in known:
             parser.error(f"there is no transport '{name}' (choose from {', '.join(known)})")
+        if name not in there:
+            parser.error(f"{name} is not in this build: install {known[name]['missing']} and "
+                         'configure again (./dev bench does both)')
     return [report.OURS] + [name for name in dict.fromkeys(wanted) if name != report.OURS]
 
 

@@ -15,7 +15,8 @@
 //   // Forks process `process` and runs `main` in it, which returns the exit code.
 //   absl::StatusOr<pid_t> Spawn(int process, std::function<int(Link&)> main);
 //   std::vector<Ended> Reap();      // the processes that have ended since; does not block
-//   std::size_t capacity() const;   // of a pipe, as granted
+//   // Of a pipe, as granted; without pipes, that of those of the others (GrantedCapacity).
+//   std::size_t capacity() const;
 //
 // Link, in process `self`:
 //
@@ -62,7 +63,7 @@ inline constexpr std::array<std::string_view, 4> kNames = {"item", "last", "ping
 
 inline std::string_view ToString(Name name) { return kNames[static_cast<std::size_t>(name)]; }
 
-// What a link has sent, to count packets per alert.
+// What a link has sent, to count packets per alert; no packets where it cannot know.
 struct Tally {
   std::uint64_t alerts = 0;
   std::uint64_t packets = 0;

@@ -27,7 +27,7 @@ ABSL_FLAG(std::uint64_t, capacity, alertpipe::MasterOptions().pipe_capacity,
 ABSL_FLAG(bool, checksum, false, "compare all of the contents");
 ABSL_FLAG(std::string, break, "", "drop or corrupt: a fault that has to be noticed");
 ABSL_FLAG(double, patience, 10, "seconds that the start and the end may take");
-ABSL_FLAG(bool, list, false, "print the names of the transports");
+ABSL_FLAG(bool, list, false, "print the transports, a line of JSON each");
 
 namespace alertpipe::bench {
 namespace {
@@ -42,7 +42,7 @@ absl::StatusOr<Settings> ReadFlags() {
   }
   settings.transport = absl::GetFlag(FLAGS_transport);
   if (Transports().count(settings.transport) == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("there is no transport ", settings.transport));
+    return absl::InvalidArgumentError(Absence(settings.transport));
   }
   if (!FromString(absl::GetFlag(FLAGS_break), &settings.fault)) {
     return absl::InvalidArgumentError(
@@ -111,16 +111,29 @@ void Print(const Settings& settings, std::size_t capacity, const Result& result)
   line["p99_us"] = or_null(result.p99_us);
   line["p999_us"] = or_null(result.p999_us);
   line["packets_per_alert"] =
-      result.alerts_sent == 0 ? nlohmann::ordered_json()
-                              : nlohmann::ordered_json(static_cast<double>(result.packets_written) /
-                                                       static_cast<double>(result.alerts_sent));
+      or_null(result.alerts_sent == 0 ? 0
+                                      : static_cast<double>(result.packets_written) /
+                                            static_cast<double>(result.alerts_sent));
   line["verified"] = result.verified;
   std::cout << line.dump() << std::endl;
 }
 
+// All that this program knows; `missing` is the package that those need that it was built without.
+void List() {
+  std::map<std::string, nlohmann::ordered_json> lines;
+  for (const Requirement& requirement : kRequirements) {
+    lines[requirement.transport] = {{"missing", requirement.package}};
+  }
+  for (const auto& [name, measure] : Transports()) lines[name] = {{"missing", nullptr}};
+  for (auto& [name, line] : lines) {
+    line["transport"] = name;
+    std::cout << line.dump() << "\n";
+  }
+}
+
 int Main() {
   if (absl::GetFlag(FLAGS_list)) {
-    for (const auto& [name, measure] : Transports()) std::cout << name << "\n";
+    List();
     return 0;
   }
   const absl::StatusOr<Settings> settings = ReadFlags();

@@ -27,6 +27,17 @@ using Measure = std::function<absl::Status(const Settings&, Board*, std::size_t*
 
 std::map<std::string, Measure>& Transports();
 
+// What a transport needs that not every machine has. One that was not there when this was built is
+// missing from Transports().
+struct Requirement {
+  const char* transport;
+  const char* package;  // of Debian and Ubuntu
+};
+inline constexpr Requirement kRequirements[] = {{"zeromq", "libzmq3-dev"}};
+
+// What to do about a transport that is not there.
+std::string Absence(const std::string& transport);
+
 // What process `self` does, from the start to its end.
 template <typename Link>
 class Process {

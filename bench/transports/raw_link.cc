@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transports/raw_link.h"
 
-#include <fcntl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-
-#include <absl/strings/str_cat.h>
 
 namespace alertpipe::bench {
 namespace {
@@ -112,54 +106,24 @@ absl::StatusOr<std::unique_ptr<RawTransport>> RawTransport::Create(const Setting
 
 absl::Status RawTransport::OpenPipes() {
   for (int process = 0; process < settings_.processes(); ++process) {
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) return absl::ErrnoToStatus(errno, "pipe2");
-    pipes_.push_back({fds[0], fds[1]});
-    if (settings_.capacity != 0 &&
-        fcntl(fds[1], F_SETPIPE_SZ, static_cast<int>(settings_.capacity)) < 0) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("a pipe of ", settings_.capacity, " bytes"));
-    }
-    const auto granted = static_cast<std::size_t>(fcntl(fds[1], F_GETPIPE_SZ));
-    capacity_ = capacity_ == 0 ? granted : std::min(capacity_, granted);
+    const absl::StatusOr<RawPipe> pipe = OpenPipe(settings_.capacity);
+    if (!pipe.ok()) return pipe.status();
+    pipes_.push_back(*pipe);
+    capacity_ = capacity_ == 0 ? pipe->capacity : std::min(capacity_, pipe->capacity);
   }
   return absl::OkStatus();
 }
 
 RawTransport::~RawTransport() {
-  for (const RawPipe& pipe : pipes_) {
-    close(pipe.read_fd);
-    close(pipe.write_fd);
-  }
+  for (const RawPipe& pipe : pipes_) ClosePipe(pipe);
 }
 
 absl::StatusOr<pid_t> RawTransport::Spawn(int process, Place* place,
                                           const std::function<int(RawLink&)>& main) {
-  std::fflush(nullptr);
-  const pid_t pid = fork();
-  if (pid < 0) return absl::ErrnoToStatus(errno, "fork");
-  if (pid > 0) {
-    pids_.push_back(pid);
-    return pid;
-  }
-  int exit_code = 0;
-  {
+  return children_.Fork([&] {
     RawLink link(settings_, packed_, process, pipes_, place);
-    exit_code = main(link);
-  }
-  std::fflush(nullptr);
-  _exit(exit_code);
-}
-
-std::vector<Ended> RawTransport::Reap() {
-  std::vector<Ended> ended;
-  for (pid_t& pid : pids_) {
-    int status = 0;
-    if (pid == 0 || waitpid(pid, &status, WNOHANG) != pid) continue;
-    ended.push_back({pid, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-                     WIFSIGNALED(status) ? WTERMSIG(status) : 0});
-    pid = 0;
-  }
-  return ended;
+    return main(link);
+  });
 }
 
 }  // namespace alertpipe::bench

@@ -25,16 +25,12 @@
 #include "contents.h"
 #include "link.h"
 #include "settings.h"
+#include "transports/children.h"
+#include "transports/pipe.h"
 #include "transports/raw_inbox.h"
 #include "transports/raw_outbox.h"
 
 namespace alertpipe::bench {
-
-// The ends of one process's inbox.
-struct RawPipe {
-  int read_fd = -1;
-  int write_fd = -1;
-};
 
 class RawLink {
  public:
@@ -143,7 +139,7 @@ class RawTransport {
   ~RawTransport();
 
   absl::StatusOr<pid_t> Spawn(int process, Place* place, const std::function<int(RawLink&)>& main);
-  std::vector<Ended> Reap();
+  std::vector<Ended> Reap() { return children_.Reap(); }
   std::size_t capacity() const { return capacity_; }
 
  private:
@@ -153,7 +149,7 @@ class RawTransport {
   Settings settings_;
   bool packed_;
   std::vector<RawPipe> pipes_;
-  std::vector<pid_t> pids_;
+  Children children_;
   std::size_t capacity_ = 0;
 };
 
