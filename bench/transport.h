@@ -33,7 +33,8 @@ struct Requirement {
   const char* transport;
   const char* package;  // of Debian and Ubuntu
 };
-inline constexpr Requirement kRequirements[] = {{"zeromq", "libzmq3-dev"}};
+inline constexpr Requirement kRequirements[] = {{"boost", "libboost-dev"},
+                                                {"zeromq", "libzmq3-dev"}};
 
 // What to do about a transport that is not there.
 std::string Absence(const std::string& transport);

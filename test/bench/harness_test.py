@@ -23,7 +23,7 @@ SCALE = float(os.environ.get('ALERTPIPE_TIME_SCALE', '1'))
 PLAIN = ['alertpipe', 'raw-pipe', 'raw-pipe-packed']
 TRANSPORTS = []
 # They cannot know what their libraries write.
-UNCOUNTED = ('zeromq',)
+UNCOUNTED = ('boost', 'zeromq')
 FIELDS = ['workload', 'transport', 'round', 'workers', 'bytes', 'capacity', 'linger',
           'alerts_per_second', 'megabytes_per_second', 'p50_us', 'p99_us', 'p999_us',
           'packets_per_alert', 'verified']
