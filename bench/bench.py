@@ -33,6 +33,7 @@ UNITS = {'B': 1, 'KB': 1024, 'MB': 1024 * 1024}
 SLACK_SECONDS = 30
 
 Case = collections.namedtuple('Case', 'workload workers bytes')
+Contender = collections.namedtuple('Contender', 'transport linger run')
 
 
 def size(text):
@@ -78,6 +79,12 @@ def parse(arguments):
                         help="of each pipe; 0 is the kernel's default (default: alertpipe's)")
     parser.add_argument('--against', metavar='TRANSPORT[,TRANSPORT...]',
                         help='measured beside alertpipe (default: all that are built)')
+    parser.add_argument('--linger', type=numbers, default=[0], metavar='N[,N...]',
+                        help='how often an empty inbox is tried again before a process sleeps, where '
+                             'a transport can; each N is measured (default 0)')
+    parser.add_argument('--run', type=numbers, default=[2], metavar='N[,N...]',
+                        help='packets that leave with one call, in raw-pipe-runs; each N is '
+                             'measured (default 2)')
     parser.add_argument('--json', action='store_true', help='lines of JSON instead of a table')
     parser.add_argument('--checksum', action='store_true', help='compare all of the contents')
     parser.add_argument('--break', dest='fault', choices=['drop', 'corrupt'],
@@ -85,13 +92,13 @@ def parse(arguments):
     parser.add_argument('--patience', type=float, default=10,
                         help='seconds that a start or an end may take (default 10)')
     options = parser.parse_args(arguments)
-    options.transports = choose_transports(parser, options)
+    options.contenders = choose_contenders(parser, options)
     options.cases = choose_cases(parser, options)
     return options
 
 
-def choose_transports(parser, options):
-    """alertpipe first, then what it is compared with."""
+def choose_contenders(parser, options):
+    """alertpipe first, then what it is compared with; each with all that it is measured with."""
     lines = subprocess.run([options.measure, '--list'], stdout=subprocess.PIPE, check=True,
                            encoding='utf-8').stdout.splitlines()
     known = {line['transport']: line for line in map(json.loads, lines)}
@@ -103,7 +110,14 @@ def choose_transports(parser, options):
         if name not in there:
             parser.error(f"{name} is not in this build: install {known[name]['missing']} and "
                          'configure again (./dev bench does both)')
-    return [report.OURS] + [name for name in dict.fromkeys(wanted) if name != report.OURS]
+    chosen = [known[name] for name in dict.fromkeys([report.OURS] + wanted)]
+    if options.linger != [0] and not any(line['linger'] for line in chosen):
+        parser.error('none of these can linger')
+    if options.run != [2] and not any(line['run'] for line in chosen):
+        parser.error('none of these has runs')
+    return [Contender(line['transport'], linger, run) for line in chosen
+            for run in (options.run if line['run'] else [None])
+            for linger in (options.linger if line['linger'] else [0])]
 
 
 def choose_cases(parser, options):
@@ -116,11 +130,14 @@ def choose_cases(parser, options):
         options.workers or WORKERS[options.workload], options.bytes or BYTES)]
 
 
-def command(options, case, transport, number):
-    line = [options.measure, f'--workload={case.workload}', f'--transport={transport}',
+def command(options, case, contender, number):
+    line = [options.measure, f'--workload={case.workload}', f'--transport={contender.transport}',
             f'--round={number}', f'--workers={case.workers}', f'--bytes={case.bytes}',
             f'--seconds={options.seconds}', f'--patience={options.patience}',
-            f'--checksum={"true" if options.checksum else "false"}']
+            f'--checksum={"true" if options.checksum else "false"}',
+            f'--linger={contender.linger}']
+    if contender.run is not None:
+        line.append(f'--run={contender.run}')
     if options.capacity is not None:
         line.append(f'--capacity={options.capacity}')
     if options.fault:
@@ -136,10 +153,10 @@ class Progress:
         self.done = 0
         self.terminal = sys.stderr.isatty()
 
-    def step(self, case, transport, number):
+    def step(self, case, contender, number):
         self.done += 1
         text = (f'[{self.done}/{self.steps}] {case.workload}, {case.workers} workers, '
-                f'{case.bytes} bytes, round {number}: {transport}')
+                f'{case.bytes} bytes, round {number}: {report.contender(*contender)}')
         print('\r\033[K' + text if self.terminal else text, end='' if self.terminal else '\n',
               file=sys.stderr, flush=True)
 
@@ -152,16 +169,16 @@ def measure(options, progress):
     """Yields the result of each measurement; stops after one that failed."""
     for case in options.cases:
         for number in range(1, options.rounds + 1):
-            for transport in options.transports:
-                progress.step(case, transport, number)
-                output, exit_code = run(options, command(options, case, transport, number))
+            for contender in options.contenders:
+                progress.step(case, contender, number)
+                output, exit_code = run(options, command(options, case, contender, number))
                 progress.clear()
                 if output:
                     yield json.loads(output)
                 if exit_code == 2:
                     sys.exit(2)
                 if exit_code != 0:
-                    sys.exit(f'FAILED: {case.workload} over {transport}, round {number}')
+                    sys.exit(f'FAILED: {case.workload} over {report.contender(*contender)}, round {number}')
 
 
 def run(options, line):
@@ -178,7 +195,7 @@ def run(options, line):
 
 def main(arguments):
     options = parse(arguments)
-    progress = Progress(len(options.cases) * options.rounds * len(options.transports))
+    progress = Progress(len(options.cases) * options.rounds * len(options.contenders))
     results = []
     for result in measure(options, progress):
         if options.json:

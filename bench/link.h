@@ -11,6 +11,7 @@
 // Transport, in the process that starts the family:
 //
 //   static constexpr std::string_view kName;
+//   static constexpr Abilities kCan;
 //   static absl::StatusOr<std::unique_ptr<Transport>> Create(const Settings& settings);
 //   // Forks process `process` and runs `main` in it, which returns the exit code.
 //   absl::StatusOr<pid_t> Spawn(int process, std::function<int(Link&)> main);
@@ -62,6 +63,12 @@ inline constexpr std::size_t kNameBytes = 4;
 inline constexpr std::array<std::string_view, 4> kNames = {"item", "last", "ping", "pong"};
 
 inline std::string_view ToString(Name name) { return kNames[static_cast<std::size_t>(name)]; }
+
+// Which of the settings mean something to a transport.
+struct Abilities {
+  bool linger = false;
+  bool run = false;
+};
 
 // What a link has sent, to count packets per alert; no packets where it cannot know.
 struct Tally {

@@ -24,6 +24,8 @@ ABSL_FLAG(std::uint64_t, bytes, 10, "data of an alert");
 ABSL_FLAG(double, seconds, 1, "measured time");
 ABSL_FLAG(std::uint64_t, capacity, alertpipe::MasterOptions().pipe_capacity,
           "of each pipe in bytes; 0 leaves the kernel's default");
+ABSL_FLAG(int, linger, 0, "how often an empty inbox is tried again before the process sleeps");
+ABSL_FLAG(int, run, alertpipe::bench::Settings().run, "packets that leave with one call");
 ABSL_FLAG(bool, checksum, false, "compare all of the contents");
 ABSL_FLAG(std::string, break, "", "drop or corrupt: a fault that has to be noticed");
 ABSL_FLAG(double, patience, 10, "seconds that the start and the end may take");
@@ -53,9 +55,14 @@ absl::StatusOr<Settings> ReadFlags() {
   settings.bytes = absl::GetFlag(FLAGS_bytes);
   settings.seconds = absl::GetFlag(FLAGS_seconds);
   settings.capacity = absl::GetFlag(FLAGS_capacity);
+  settings.linger = absl::GetFlag(FLAGS_linger);
+  settings.run = absl::GetFlag(FLAGS_run);
   settings.checksum = absl::GetFlag(FLAGS_checksum);
   settings.patience = absl::GetFlag(FLAGS_patience);
   if (absl::Status checked = settings.Check(); !checked.ok()) return checked;
+  if (settings.linger > 0 && !Transports().at(settings.transport).can.linger) {
+    return absl::InvalidArgumentError(absl::StrCat(settings.transport, " cannot linger"));
+  }
   return settings;
 }
 
@@ -103,7 +110,9 @@ void Print(const Settings& settings, std::size_t capacity, const Result& result)
   line["workers"] = settings.workers;
   line["bytes"] = settings.bytes;
   line["capacity"] = capacity;
-  line["linger"] = 0;
+  line["linger"] = settings.linger;
+  line["run"] = Transports().at(settings.transport).can.run ? nlohmann::ordered_json(settings.run)
+                                                            : nlohmann::ordered_json();
   line["alerts_per_second"] = result.alerts_per_second;
   line["megabytes_per_second"] =
       result.alerts_per_second * static_cast<double>(settings.bytes) / kMegabyte;
@@ -124,7 +133,9 @@ void List() {
   for (const Requirement& requirement : kRequirements) {
     lines[requirement.transport] = {{"missing", requirement.package}};
   }
-  for (const auto& [name, measure] : Transports()) lines[name] = {{"missing", nullptr}};
+  for (const auto& [name, known] : Transports()) {
+    lines[name] = {{"missing", nullptr}, {"linger", known.can.linger}, {"run", known.can.run}};
+  }
   for (auto& [name, line] : lines) {
     line["transport"] = name;
     std::cout << line.dump() << "\n";
@@ -148,7 +159,7 @@ int Main() {
   }
   std::size_t capacity = 0;
   const absl::Status status =
-      Transports().at(settings->transport)(*settings, board->get(), &capacity);
+      Transports().at(settings->transport).measure(*settings, board->get(), &capacity);
   if (!status.ok()) std::cerr << settings->transport << ": " << status.message() << "\n";
   const Result result = Collect(*settings, board->get(), status);
   if (capacity != 0) Print(*settings, capacity, result);

@@ -13,7 +13,7 @@ import tabulate
 
 OURS = 'alertpipe'
 
-Case = collections.namedtuple('Case', 'workload workers bytes capacity linger')
+Case = collections.namedtuple('Case', 'workload workers bytes capacity')
 
 
 def load(paths):
@@ -24,12 +24,23 @@ def load(paths):
     return results
 
 
+def contender(transport, linger=0, run=None):
+    """A transport and what it was measured with: what a row or a line is about."""
+    name = transport if run is None else f'{transport} of {run}'
+    return f'{name} lingering {linger}' if linger else name
+
+
+def is_ours(name):
+    return name.split()[0] == OURS
+
+
 def by_case(results):
-    """{case: {transport: its results, in the order of the rounds}}"""
+    """{case: {contender: its results, in the order of the rounds}}"""
     cases = {}
     for result in results:
         case = Case(*(result[field] for field in Case._fields))
-        cases.setdefault(case, {}).setdefault(result['transport'], []).append(result)
+        name = contender(result['transport'], result['linger'], result.get('run'))
+        cases.setdefault(case, {}).setdefault(name, []).append(result)
     return cases
 
 
@@ -65,9 +76,8 @@ def size_text(number):
 
 
 def title(case):
-    lingering = f', lingering {case.linger}' if case.linger else ''
     return (f'{case.workload}, {case.workers} workers, {size_text(case.bytes)}, '
-            f'pipes of {size_text(case.capacity)}{lingering}')
+            f'pipes of {size_text(case.capacity)}')
 
 
 COLUMNS = (
@@ -81,10 +91,16 @@ COLUMNS = (
 RATIOS = (('alerts/s', 'alerts_per_second'), ('p50', 'p50_us'))
 
 
-def one_case(transports):
-    """A row for each transport, with all figures."""
+def pairs(contenders):
+    """[(one of ours, one of the others, the results of both)]"""
+    return [(ours, name, contenders[ours], results) for ours in filter(is_ours, contenders)
+            for name, results in contenders.items() if not is_ours(name)]
+
+
+def one_case(contenders):
+    """A row for each contender, with all figures."""
     rows = []
-    for name, results in transports.items():
+    for name, results in contenders.items():
         row = {'transport': name}
         for heading, field, form in COLUMNS:
             figure = spread(results, field)
@@ -93,27 +109,29 @@ def one_case(transports):
             row[heading] = f'{figure.median:{form}}'
             if field == 'alerts_per_second':
                 row['(min .. max)'] = f'{figure.least:{form}} .. {figure.most:{form}}'
-        for heading, field in RATIOS:
-            if name == OURS or OURS not in transports:
-                continue
-            figure = ratio(transports[OURS], results, field)
-            if figure is not None:
-                row[f'{OURS}/this: {heading}'] = figure.text('.2f')
+        for ours, other, our_results, _ in pairs(contenders):
+            for heading, field in RATIOS:
+                figure = ratio(our_results, results, field) if other == name else None
+                if figure is not None:
+                    row[f'{ours}/this: {heading}'] = figure.text('.2f')
         rows.append(row)
     return rows
 
 
 def many_cases(cases):
-    """A row for each case, with what it is about: alerts/s of each transport, and ratios."""
+    """A row for each case, with what it is about: alerts/s of each contender, and ratios."""
     rows = []
-    for case, transports in cases.items():
+    several = len({case.capacity for case in cases}) > 1
+    for case, contenders in cases.items():
         row = {'workers': case.workers, 'bytes': size_text(case.bytes)}
-        for name, results in transports.items():
+        if several:
+            row['pipes'] = size_text(case.capacity)
+        for name, results in contenders.items():
             row[name] = spread(results, 'alerts_per_second').text(',.0f')
-        for name, results in transports.items():
-            figure = ratio(transports.get(OURS, []), results, 'alerts_per_second')
-            if name != OURS and figure is not None:
-                row[f'{OURS}/{name}'] = figure.text('.2f')
+        for ours, name, our_results, results in pairs(contenders):
+            figure = ratio(our_results, results, 'alerts_per_second')
+            if figure is not None:
+                row[f'{ours}/{name}'] = figure.text('.2f')
         rows.append(row)
     return rows
 
@@ -133,8 +151,8 @@ def text(results):
     for workload in dict.fromkeys(case.workload for case in cases):
         own = {case: found for case, found in cases.items() if case.workload == workload}
         if len(own) == 1:
-            case, transports = next(iter(own.items()))
-            parts.append(title(case) + '\n\n' + table(one_case(transports)))
+            case, contenders = next(iter(own.items()))
+            parts.append(title(case) + '\n\n' + table(one_case(contenders)))
         else:
             parts.append(f'{workload}: alerts/s, median (min .. max)\n\n' + table(many_cases(own)))
     return '\n\n'.join(parts)

@@ -48,6 +48,8 @@ absl::Status Settings::Check() const {
   const bool is_pair = workload == Workload::kStream || workload == Workload::kPingPong;
   const int least = is_pair || workload == Workload::kPingAll ? 2 : 1;
   status.Update(CheckRange("workers", workers, least, is_pair ? 2 : kWorkersMax));
+  status.Update(CheckRange("linger", linger, 0, kLingerMax));
+  status.Update(CheckRange("run", run, 1, kRunMax));
   status.Update(CheckRange("seconds", seconds, kSecondsMin, kSecondsMax));
   status.Update(CheckRange("patience", patience, kSecondsMin, kSecondsMax));
   status.Update(CheckRange("round", round, 1, 1000000));

@@ -27,6 +27,8 @@ bool FromString(std::string_view text, Fault* fault);
 inline constexpr std::size_t kBytesMin = 8;
 inline constexpr std::size_t kBytesMax = std::size_t{1} << 30;
 inline constexpr int kWorkersMax = 256;
+inline constexpr int kLingerMax = 1000;
+inline constexpr int kRunMax = 16;
 inline constexpr double kSecondsMin = 0.05;
 inline constexpr double kSecondsMax = 600;
 
@@ -38,6 +40,10 @@ struct Settings {
   std::size_t bytes = 10;
   double seconds = 1;
   std::size_t capacity = 0;
+  // How often an empty inbox is tried again before the process sleeps, where a transport can.
+  int linger = 0;
+  // Packets that leave with one call, where a transport has runs.
+  int run = 2;
   bool checksum = false;
   Fault fault = Fault::kNone;
   double patience = 10;  // seconds that start and end may take

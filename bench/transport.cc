@@ -5,8 +5,8 @@
 
 namespace alertpipe::bench {
 
-std::map<std::string, Measure>& Transports() {
-  static auto* transports = new std::map<std::string, Measure>;
+std::map<std::string, Known>& Transports() {
+  static auto* transports = new std::map<std::string, Known>;
   return *transports;
 }
 

@@ -25,7 +25,12 @@ namespace alertpipe::bench {
 // Runs one measurement; what the processes found is then on the board.
 using Measure = std::function<absl::Status(const Settings&, Board*, std::size_t* capacity)>;
 
-std::map<std::string, Measure>& Transports();
+struct Known {
+  Measure measure;
+  Abilities can;
+};
+
+std::map<std::string, Known>& Transports();
 
 // What a transport needs that not every machine has. One that was not there when this was built is
 // missing from Transports().
@@ -114,7 +119,9 @@ absl::Status MeasureOver(const Settings& settings, Board* board, std::size_t* ca
 template <typename Transport>
 class Registered {
  public:
-  Registered() { Transports()[std::string(Transport::kName)] = MeasureOver<Transport>; }
+  Registered() {
+    Transports()[std::string(Transport::kName)] = {MeasureOver<Transport>, Transport::kCan};
+  }
 };
 
 }  // namespace alertpipe::bench

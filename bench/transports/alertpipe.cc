@@ -75,11 +75,19 @@ class Blocks {
   std::vector<Block*> free_;
 };
 
+// What the settings ask of the library, beyond its defaults. The one place for --linger: when the
+// library can, kCan says so, and ForAttach passes on settings.linger.
+struct Asked {
+  static constexpr Abilities kCan = {/*linger=*/false, /*run=*/false};
+  static AttachOptions ForAttach(const Settings&) { return {}; }
+};
+
 class AlertpipeLink {
  public:
   AlertpipeLink(const Settings& settings, int self, Place* place)
       : contents_(settings.bytes, settings.checksum),
         patience_(absl::Seconds(settings.patience)),
+        options_(Asked::ForAttach(settings)),
         audience_(AudienceOf(settings, self)),
         handed_over_(settings.bytes > kHandOverMin),
         place_(place),
@@ -96,7 +104,8 @@ class AlertpipeLink {
   // The rest is done here and not in the constructor, since it can fail.
   absl::Status Attach(Slot slot) {
     uv_loop_init(&loop_);
-    absl::StatusOr<std::unique_ptr<Worker>> worker = Worker::Attach(std::move(slot), &loop_);
+    absl::StatusOr<std::unique_ptr<Worker>> worker =
+        Worker::Attach(std::move(slot), &loop_, options_);
     if (!worker.ok()) return worker.status();
     worker_ = *std::move(worker);
     uv_idle_init(&loop_, &idle_);
@@ -236,6 +245,7 @@ class AlertpipeLink {
 
   Contents contents_;
   absl::Duration patience_;
+  AttachOptions options_;
   std::vector<int> audience_;
   bool handed_over_;
   Place* place_;
@@ -259,6 +269,7 @@ class AlertpipeTransport {
  public:
   using Link = AlertpipeLink;
   static constexpr std::string_view kName = "alertpipe";
+  static constexpr Abilities kCan = Asked::kCan;
 
   static absl::StatusOr<std::unique_ptr<AlertpipeTransport>> Create(const Settings& settings) {
     MasterOptions options;

@@ -122,6 +122,7 @@ class BoostTransport {
  public:
   using Link = BoostLink;
   static constexpr std::string_view kName = "boost";
+  static constexpr Abilities kCan = {};
 
   static absl::StatusOr<std::unique_ptr<BoostTransport>> Create(const Settings& settings) {
     const absl::StatusOr<std::size_t> capacity = GrantedCapacity(settings.capacity);

@@ -28,21 +28,26 @@ class RawInbox {
         streams_(static_cast<std::size_t>(processes * kLanes)) {}
 
   const std::string& error() const { return error_; }
+  // As far as the latest read knows.
+  bool is_empty() const { return empty_; }
 
   // One turn: reads until the pipe is empty or others on the loop should have their turn. Calls
-  // consume(sender, alert) for each alert; its bytes are valid during the call.
+  // consume(sender, alert) for each alert; its bytes are valid during the call. False: there was
+  // nothing to read.
   template <typename Consume>
-  void Read(Consume&& consume) {
+  bool Read(Consume&& consume) {
     for (int i = 0; i < kReadsPerTurn && error_.empty(); ++i) {
       const ssize_t got = read(fd_, buffer_.data() + kept_, kReadBytes);
-      if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+      empty_ = got < static_cast<ssize_t>(kReadBytes);
+      if (got < 0 && (errno == EAGAIN || errno == EINTR)) return i > 0;
       if (got <= 0) {
         error_ = "a read failed";
-        return;
+        return true;
       }
       Split(static_cast<std::size_t>(got) + kept_, consume);
-      if (static_cast<std::size_t>(got) < kReadBytes) return;
+      if (empty_) return true;
     }
+    return true;
   }
 
  private:
@@ -62,13 +67,14 @@ class RawInbox {
     RawHead head;
     while (static_cast<std::size_t>(end - at) >= sizeof(head)) {
       std::memcpy(&head, at, sizeof(head));
-      if (head.part > kWriteBytesMax - sizeof(head)) {
+      if (std::size_t{head.part} + head.padding > kWriteBytesMax - sizeof(head)) {
         Fail("a record is too long");
         return;
       }
-      if (static_cast<std::size_t>(end - at) < sizeof(head) + head.part) break;
+      const std::size_t bytes_taken = sizeof(head) + head.part + head.padding;
+      if (static_cast<std::size_t>(end - at) < bytes_taken) break;
       if (!Take(head, at + sizeof(head), consume)) return;
-      at += sizeof(head) + head.part;
+      at += bytes_taken;
     }
     kept_ = static_cast<std::size_t>(end - at);
     std::memmove(buffer_.data(), at, kept_);
@@ -110,6 +116,7 @@ class RawInbox {
   int fd_;
   std::string buffer_;  // touched when it is made, so that no read meets a missing page
   std::size_t kept_ = 0;
+  bool empty_ = true;
   std::vector<Stream> streams_;
   std::string error_;
 };

@@ -19,17 +19,18 @@ std::vector<RawOutbox::Pipe> PipesOf(const std::vector<int>& processes,
 
 }  // namespace
 
-RawLink::RawLink(const Settings& settings, bool packed, int self, const std::vector<RawPipe>& pipes,
-                 Place* place)
+RawLink::RawLink(const Settings& settings, Packing packing, int self,
+                 const std::vector<RawPipe>& pipes, Place* place)
     : place_(place),
       data_(settings.bytes, '\0'),
       inbox_(pipes[static_cast<std::size_t>(self)].read_fd, settings.processes()),
-      audience_(packed, self, kPostLane, PipesOf(AudienceOf(settings, self), pipes)),
+      audience_(packing, self, kPostLane, PipesOf(AudienceOf(settings, self), pipes)),
       watched_(pipes.size()),
-      epoll_fd_(epoll_create1(EPOLL_CLOEXEC)) {
+      epoll_fd_(epoll_create1(EPOLL_CLOEXEC)),
+      linger_(settings.linger) {
   Contents(settings.bytes, settings.checksum).Prepare(data_.data());
   for (int process = 0; process < settings.processes(); ++process) {
-    replies_.emplace_back(packed, self, kReplyLane, PipesOf({process}, pipes));
+    replies_.emplace_back(packing, self, kReplyLane, PipesOf({process}, pipes));
   }
   unflushed_.reserve(pipes.size());
   epoll_event event{EPOLLIN, {}};
@@ -50,6 +51,7 @@ Tally RawLink::tally() const {
 }
 
 void RawLink::Watch(const RawOutbox& outbox) {
+  if (std::find(full_.begin(), full_.end(), &outbox) == full_.end()) full_.push_back(&outbox);
   for (const RawOutbox::Pipe& pipe : outbox.waiting()) {
     const auto process = static_cast<std::size_t>(pipe.process);
     if (watched_[process]) continue;
@@ -58,6 +60,13 @@ void RawLink::Watch(const RawOutbox& outbox) {
     if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, pipe.fd, &event) != 0) Abort("epoll failed");
     watched_[process] = true;
   }
+}
+
+bool RawLink::AnyBlocked() {
+  full_.erase(std::remove_if(full_.begin(), full_.end(),
+                             [](const RawOutbox* outbox) { return !outbox->blocked(); }),
+              full_.end());
+  return !full_.empty();
 }
 
 // What was packed leaves at the end of a turn, unless the next one goes on filling it.
@@ -98,8 +107,8 @@ void RawLink::Abort(const std::string& why) {
 }
 
 absl::StatusOr<std::unique_ptr<RawTransport>> RawTransport::Create(const Settings& settings,
-                                                                   bool packed) {
-  std::unique_ptr<RawTransport> transport(new RawTransport(settings, packed));
+                                                                   Packing packing) {
+  std::unique_ptr<RawTransport> transport(new RawTransport(settings, packing));
   if (absl::Status status = transport->OpenPipes(); !status.ok()) return status;
   return transport;
 }
@@ -121,7 +130,7 @@ RawTransport::~RawTransport() {
 absl::StatusOr<pid_t> RawTransport::Spawn(int process, Place* place,
                                           const std::function<int(RawLink&)>& main) {
   return children_.Fork([&] {
-    RawLink link(settings_, packed_, process, pipes_, place);
+    RawLink link(settings_, packing_, process, pipes_, place);
     return main(link);
   });
 }

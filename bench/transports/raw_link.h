@@ -9,6 +9,7 @@
 #ifndef ALERTPIPE_BENCH_TRANSPORTS_RAW_LINK_H_
 #define ALERTPIPE_BENCH_TRANSPORTS_RAW_LINK_H_
 
+#include <sched.h>
 #include <sys/epoll.h>
 
 #include <cstdint>
@@ -34,7 +35,7 @@ namespace alertpipe::bench {
 
 class RawLink {
  public:
-  RawLink(const Settings& settings, bool packed, int self, const std::vector<RawPipe>& pipes,
+  RawLink(const Settings& settings, Packing packing, int self, const std::vector<RawPipe>& pipes,
           Place* place);
   RawLink(const RawLink&) = delete;
   RawLink& operator=(const RawLink&) = delete;
@@ -71,6 +72,7 @@ class RawLink {
       if (finishing_ && AllWritten()) return;
       epoll_event events[kEventsMax];
       const bool at_once = role.posting() && !audience_.blocked();
+      if (!at_once && Linger(role)) continue;
       const int count = epoll_wait(epoll_fd_, events, kEventsMax, at_once ? 0 : -1);
       for (int i = 0; i < count; ++i) {
         if (events[i].data.u32 == kInboxTag) {
@@ -86,13 +88,26 @@ class RawLink {
   static constexpr int kEventsMax = 64;
   static constexpr std::uint32_t kInboxTag = UINT32_MAX;
 
+  // Tries the inbox again before it sleeps. Not while a pipe is full: that it has room again is
+  // only heard where it sleeps.
   template <typename Role>
-  void ReadInbox(Role& role) {
-    inbox_.Read([&](int from, std::string_view alert) {
+  bool Linger(Role& role) {
+    if (linger_ == 0 || AnyBlocked()) return false;
+    for (int i = 0; i < linger_; ++i) {
+      if (inbox_.is_empty()) sched_yield();
+      if (ReadInbox(role)) return true;
+    }
+    return false;
+  }
+
+  template <typename Role>
+  bool ReadInbox(Role& role) {
+    const bool found = inbox_.Read([&](int from, std::string_view alert) {
       replying_to_ = from;
       role.OnAlert(*this, from, NameOf(alert), alert.substr(kNameBytes));
     });
     if (!inbox_.error().empty()) Abort(inbox_.error());
+    return found;
   }
 
   // The handler is looked up by name, as plainly as it can be done.
@@ -110,6 +125,7 @@ class RawLink {
   }
 
   void Watch(const RawOutbox& outbox);
+  bool AnyBlocked();
   void FlushTurn(bool more_to_come);
   void Resume(int process);
   bool AllWritten() const;
@@ -121,8 +137,10 @@ class RawLink {
   RawOutbox audience_;
   std::deque<RawOutbox> replies_;
   std::vector<RawOutbox*> unflushed_;
+  std::vector<const RawOutbox*> full_;  // that were blocked, and may still be
   std::vector<bool> watched_;
   int epoll_fd_;
+  int linger_;
   int replying_to_ = 0;
   bool finishing_ = false;
 };
@@ -133,7 +151,7 @@ class RawTransport {
   using Link = RawLink;
 
   static absl::StatusOr<std::unique_ptr<RawTransport>> Create(const Settings& settings,
-                                                              bool packed);
+                                                              Packing packing);
   RawTransport(const RawTransport&) = delete;
   RawTransport& operator=(const RawTransport&) = delete;
   ~RawTransport();
@@ -143,11 +161,12 @@ class RawTransport {
   std::size_t capacity() const { return capacity_; }
 
  private:
-  RawTransport(const Settings& settings, bool packed) : settings_(settings), packed_(packed) {}
+  RawTransport(const Settings& settings, Packing packing)
+      : settings_(settings), packing_(packing) {}
   absl::Status OpenPipes();
 
   Settings settings_;
-  bool packed_;
+  Packing packing_;
   std::vector<RawPipe> pipes_;
   Children children_;
   std::size_t capacity_ = 0;

@@ -11,8 +11,9 @@ class RawPipeTransport {
  public:
   using Link = RawLink;
   static constexpr std::string_view kName = "raw-pipe";
+  static constexpr Abilities kCan = {/*linger=*/true, /*run=*/false};
   static absl::StatusOr<std::unique_ptr<RawTransport>> Create(const Settings& settings) {
-    return RawTransport::Create(settings, false);
+    return RawTransport::Create(settings, {/*packed=*/false, /*run=*/0});
   }
 };
 

@@ -11,8 +11,9 @@ class RawPipePackedTransport {
  public:
   using Link = RawLink;
   static constexpr std::string_view kName = "raw-pipe-packed";
+  static constexpr Abilities kCan = {/*linger=*/true, /*run=*/false};
   static absl::StatusOr<std::unique_ptr<RawTransport>> Create(const Settings& settings) {
-    return RawTransport::Create(settings, true);
+    return RawTransport::Create(settings, {/*packed=*/true, /*run=*/0});
   }
 };
 

@@ -20,7 +20,7 @@ struct RawHead {
   std::uint16_t sender = 0;
   std::uint8_t lane = 0;  // 0 what is posted, 1 what is replied: each has its own order
   std::uint8_t is_first = 0;
-  std::uint16_t unused = 0;
+  std::uint16_t padding = 0;  // bytes behind the part that mean nothing
 };
 static_assert(sizeof(RawHead) == 16);
 

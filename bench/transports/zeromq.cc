@@ -160,6 +160,7 @@ class ZeroMqTransport {
  public:
   using Link = ZeroMqLink;
   static constexpr std::string_view kName = "zeromq";
+  static constexpr Abilities kCan = {};
 
   static absl::StatusOr<std::unique_ptr<ZeroMqTransport>> Create(const Settings& settings) {
     const absl::StatusOr<std::size_t> capacity = GrantedCapacity(settings.capacity);

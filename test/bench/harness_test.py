@@ -20,12 +20,13 @@ MEASURE = ''
 SCALE = float(os.environ.get('ALERTPIPE_TIME_SCALE', '1'))
 
 # Those that every build has; TRANSPORTS are those that this one has.
-PLAIN = ['alertpipe', 'raw-pipe', 'raw-pipe-packed']
+PLAIN = ['alertpipe', 'raw-pipe', 'raw-pipe-packed', 'raw-pipe-runs']
+RAW = PLAIN[1:]
 TRANSPORTS = []
 # They cannot know what their libraries write.
 UNCOUNTED = ('boost', 'zeromq')
 FIELDS = ['workload', 'transport', 'round', 'workers', 'bytes', 'capacity', 'linger',
-          'alerts_per_second', 'megabytes_per_second', 'p50_us', 'p99_us', 'p999_us',
+          'run', 'alerts_per_second', 'megabytes_per_second', 'p50_us', 'p99_us', 'p999_us',
           'packets_per_alert', 'verified']
 SECONDS = 0.2 * SCALE
 # What a machine without time for us makes of a short measurement; a longer one is tried then.
@@ -64,7 +65,7 @@ class HarnessTest(unittest.TestCase):
         self.assertEqual(exit_code, ended.returncode, ended.stderr)
         return [json.loads(line) for line in ended.stdout.splitlines()], ended.stderr
 
-    def check_line(self, line):
+    def check_line(self, line, linger=0, run=2):
         self.assertEqual(FIELDS, list(line))
         self.assertIs(True, line['verified'])
         self.assertGreater(line['alerts_per_second'], 0)
@@ -74,7 +75,8 @@ class HarnessTest(unittest.TestCase):
             self.assertIsNone(line['packets_per_alert'])
         else:
             self.assertGreater(line['packets_per_alert'], 0)
-        self.assertEqual(0, line['linger'])
+        self.assertEqual(linger, line['linger'])
+        self.assertEqual(run if line['transport'] == 'raw-pipe-runs' else None, line['run'])
         for field in ('p50_us', 'p99_us', 'p999_us'):
             if line['workload'] == 'pingpong':
                 self.assertGreater(line[field], 0)
@@ -108,6 +110,29 @@ class HarnessTest(unittest.TestCase):
                 for line in lines:
                     self.check_line(line)
                     self.assertEqual(8192, line['capacity'])
+
+    def test_lingering_readers(self):
+        for workload in ('stream', 'pingall', 'pingpong', 'fanout', 'fanin'):
+            with self.subTest(workload=workload):
+                lines, _ = self.run_json(workload, '--bytes=5000', '--capacity=8KB', '--rounds=1',
+                                         '--checksum', '--linger=0,3', f'--against={",".join(RAW)}')
+                self.assertEqual(
+                    [('alertpipe', 0)] + [(name, linger) for name in RAW for linger in (0, 3)],
+                    [(line['transport'], line['linger']) for line in lines])
+                for line in lines:
+                    self.check_line(line, line['linger'])
+
+    def test_runs(self):
+        # Alerts that are copied and that are not, pipes that take a run whole and that tear it.
+        for capacity in ('4KB', '64KB'):
+            for workload in ('stream', 'pingall', 'fanout', 'fanin'):
+                with self.subTest(capacity=capacity, workload=workload):
+                    lines, _ = self.run_json(
+                        workload, '--bytes=100,10KB,300KB', f'--capacity={capacity}', '--rounds=1',
+                        '--checksum', '--against=raw-pipe-runs', '--run=1,4', '--workers=2')
+                    self.assertEqual([None, 1, 4] * 3, [line['run'] for line in lines])
+                    for line in lines:
+                        self.check_line(line, run=line['run'])
 
     def test_headline(self):
         lines, _ = self.run_json('headline', '--rounds=1')
@@ -181,6 +206,13 @@ class HarnessTest(unittest.TestCase):
                 (['fanin', '--workers=0'], '--workers must be 1 to 256, not 0'),
                 (['headline', '--bytes=10'], 'headline has its own'),
                 (['stream', '--rounds=0'], "'0'"),
+                (['stream', '--linger=few'], "'few'"),
+                (['stream', '--linger=1001', '--against=raw-pipe'],
+                 '--linger must be 0 to 1000, not 1001'),
+                (['stream', '--linger=2', '--against=alertpipe'], 'none of these can linger'),
+                (['stream', '--run=17', '--against=raw-pipe-runs'],
+                 '--run must be 1 to 16, not 17'),
+                (['stream', '--run=4', '--against=raw-pipe'], 'none of these has runs'),
                 (['stream', '--break=wind'], "'wind'"),
                 (['stream', '--break=corrupt'], '--checksum')):
             with self.subTest(arguments=arguments):
@@ -264,7 +296,7 @@ echo '{"transport": "zeromq", "missing": "libzmq3-dev"}'
 def result(transport, number, rate, **others):
     line = dict.fromkeys(FIELDS)
     line.update(workload='stream', transport=transport, round=number, workers=2, bytes=10,
-                capacity=262144, linger=0, alerts_per_second=rate, megabytes_per_second=rate,
+                capacity=262144, linger=0, run=None, alerts_per_second=rate, megabytes_per_second=rate,
                 packets_per_alert=1, verified=True)
     line.update(others)
     return line
@@ -288,11 +320,36 @@ class ReportTest(unittest.TestCase):
         self.assertEqual((2, 1, 3), (ratio.median, ratio.least, ratio.most))
         self.assertIn('| 2.00 (1.00 .. 3.00) |', ' '.join(self.report.text(self.results).split()))
 
+    def test_contenders_are_told_apart(self):
+        more = [dict(line, linger=20, alerts_per_second=2 * line['alerts_per_second'])
+                for line in self.results]
+        (contenders,) = self.report.by_case(self.results + more).values()
+        self.assertEqual(['alertpipe', 'raw-pipe', 'alertpipe lingering 20',
+                          'raw-pipe lingering 20'], list(contenders))
+        rows = self.report.one_case(contenders)
+        # Ours, lingering or not, to each of the others.
+        self.assertEqual(
+            [('raw-pipe', '2.00 (1.00 .. 3.00)', '4.00 (2.00 .. 6.00)'),
+             ('raw-pipe lingering 20', '1.00 (0.50 .. 1.50)', '2.00 (1.00 .. 3.00)')],
+            [(row['transport'], row['alertpipe/this: alerts/s'],
+              row['alertpipe lingering 20/this: alerts/s']) for row in rows[1::2]])
+        self.assertEqual('raw-pipe-runs of 4 lingering 1',
+                         self.report.contender('raw-pipe-runs', 1, 4))
+
+    def test_results_without_runs_are_read(self):
+        for line in self.results:
+            del line['run']
+        self.assertIn('raw-pipe', self.report.text(self.results))
+
     def test_cases_are_told_apart(self):
         more = [dict(line, bytes=1024) for line in self.results]
         text = ' '.join(self.report.text(self.results + more).split())
         self.assertIn('| 10 B | 20 (10 .. 30) |', text)
         self.assertIn('| 1 KB | 20 (10 .. 30) |', text)
+        self.assertNotIn('pipes', text)
+        other = [dict(line, capacity=65536) for line in self.results]
+        text = ' '.join(self.report.text(self.results + other).split())
+        self.assertIn('| 10 B | 64 KB | 20 (10 .. 30) |', text)
 
     @unittest.skipIf(importlib.util.find_spec('matplotlib') is None, 'matplotlib is not there')
     def test_plot(self):
