@@ -353,17 +353,32 @@ class ReportTest(unittest.TestCase):
 
     @unittest.skipIf(importlib.util.find_spec('matplotlib') is None, 'matplotlib is not there')
     def test_plot(self):
-        with tempfile.TemporaryDirectory() as folder:
-            for name, results in (('bars', self.results),
-                                  ('lines', self.results +
-                                   [dict(line, bytes=1024) for line in self.results])):
-                file = pathlib.Path(folder) / (name + '.json')
-                file.write_text(''.join(json.dumps(line) + '\n' for line in results),
-                                encoding='utf-8')
-                picture = pathlib.Path(folder) / (name + '.svg')
-                subprocess.run([sys.executable, BENCH / 'plot.py', file, picture], check=True,
-                               timeout=100 * SCALE, env=dict(os.environ, MPLCONFIGDIR=folder))
-                self.assertIn('<svg', picture.read_text(encoding='utf-8'))
+        slower = [dict(line, run=4, transport='raw-pipe-runs', linger=20) for line in self.results]
+        sizes = self.results + slower + [dict(line, bytes=1024) for line in self.results]
+        for name, results, texts in (
+                ('bars', self.results, ['stream, 2 workers, 10 B, pipes of 256 KB', 'raw-pipe']),
+                ('sizes', sizes, ['stream, 2 workers, pipes', 'data of an alert', '1 KB',
+                                  'raw-pipe-runs of 4 lingering 20']),
+                ('both', sizes + [dict(line, workers=64) for line in sizes],
+                 ['stream, 2 workers, pipes', 'stream, 64 workers, pipes', 'stream, 1 KB, pipes',
+                  'data of an alert', '>workers<'])):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                picture = self.plot(folder, results, 'picture.svg').decode('utf-8')
+                self.assertIn('<svg', picture)
+                for text in texts:
+                    self.assertIn(text, picture)
+                self.assertEqual(picture,
+                                 self.plot(folder, results, 'again.svg').decode('utf-8'))
+                self.assertEqual(b'\x89PNG', self.plot(folder, results, 'picture.png')[:4])
+
+    @staticmethod
+    def plot(folder, results, name):
+        file = pathlib.Path(folder) / 'results.json'
+        file.write_text(''.join(json.dumps(line) + '\n' for line in results), encoding='utf-8')
+        picture = pathlib.Path(folder) / name
+        subprocess.run([sys.executable, BENCH / 'plot.py', file, picture], check=True,
+                       timeout=100 * SCALE, env=dict(os.environ, MPLCONFIGDIR=folder))
+        return picture.read_bytes()
 
 
 if __name__ == '__main__':
