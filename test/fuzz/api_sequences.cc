@@ -500,9 +500,10 @@ class Run {
   void StepLife(int slot) {
     if (slot == kMasterSlot || MasterIsBusy()) return;
     memory_.FailNone();
+    const bool ran = Runs(slot);
     if (family_->Step(slot)) {
       // A new process is there.
-      if (Runs(slot)) closed_[Index(slot)] = closed_[Index(slot)] && busy_[Index(slot)] > 0;
+      if (Runs(slot) && !ran) closed_[Index(slot)] = closed_[Index(slot)] && busy_[Index(slot)] > 0;
       return;
     }
     if (family_->life(slot).idle()) {
