@@ -52,6 +52,7 @@ void Outbox::Address(const PacketHeader& header_template) {
   ALERTPIPE_CHECK(empty(), "an outbox was readdressed while alerts were queued");
   header_ = header_template;
   next_sequence_ = 1;
+  failed_at_ = 0;
   open_ = false;
 }
 
@@ -82,6 +83,7 @@ Packet* Outbox::StartPacket(SegmentPool* pool) {
 }
 
 void Outbox::Link(Segment* segment) {
+  failed_at_ = 0;
   segment->next = nullptr;
   if (tail_ == nullptr) {
     head_ = segment;
@@ -189,7 +191,7 @@ void Outbox::OwnLent(SharedData* shared, bool whole) {
 }
 
 std::uint64_t Outbox::sequence_written() const {
-  if (head_ == nullptr) return next_sequence_;
+  if (head_ == nullptr) return failed_at_ != 0 ? failed_at_ : next_sequence_;
   return head_->kind == Segment::Kind::kPacket ? static_cast<const Packet*>(head_)->sequence
                                                : static_cast<const Bulk*>(head_)->sequence;
 }
@@ -261,6 +263,7 @@ FailedRun Outbox::Fail() {
   run.head = head_;
   run.open = open_;
   run.open_alert = open_alert_;
+  failed_at_ = sequence_written();
   head_ = tail_ = nullptr;
   queued_bytes_ = 0;
   open_ = false;

@@ -131,6 +131,9 @@ class Outbox {
   Segment* tail_ = nullptr;
   Bulk* lent_ = nullptr;
   std::uint64_t next_sequence_ = 1;
+  // Since the queue has failed: what the receiver takes for the next number. What still overtakes
+  // the queue (an answer while the endpoint closes) must not look as if something had been lost.
+  std::uint64_t failed_at_ = 0;
   std::size_t queued_bytes_ = 0;
   // The alert that has begun to leave and is not complete yet, for Fail.
   bool open_ = false;

@@ -424,6 +424,31 @@ TEST(Requests, EndWhenTheirEndpointCloses) {
   EXPECT_EQ(family->stats(1).responses_late, 1u);
 }
 
+// What a closing endpoint has taken back has never begun to exist for the receiver, whether all of
+// it was still queued or half of it had left.
+TEST(Closing, AnAnswerBehindWhatWasTakenBackShowsNoLoss) {
+  for (const std::size_t bytes : {std::size_t{10}, std::size_t{30000}}) {
+    const auto family = Workers(2, 16384);
+    ASSERT_TRUE(family->Request(2, To::Slot(1), "q").ok());
+    family->EndTurn(2);
+    const std::vector<Delivery> asked = family->Deliver(1);
+    ASSERT_EQ(asked.size(), 1u);
+    if (bytes < 4096) family->pipe(2).refusals = 1;
+    ASSERT_TRUE(family->Send(1, To::Slot(2), "n", MakeData(bytes)).ok());
+    ASSERT_GT(family->at(1).queued_bytes(2), 0u);
+    family->at(1).FailAll(UndeliveredReason::kClosed);
+    EXPECT_EQ(Undelivereds(family.get(), 1).size(), 1u);
+    family->at(1).Unhandled(asked[0].sender, asked[0].request_id);
+    family->ReadAll(2);  // makes room
+    family->at(1).Unblocked(2);
+    family->EndTurn(1);
+    family->ReadAll(2);
+    EXPECT_EQ(OutcomesOf(family->Outcomes(2)), Outcomes(1, ResponseOutcome::kUnhandled));
+    EXPECT_EQ(family->stats(2).lost_alerts, 0u);
+    EXPECT_EQ(family->stats(2).damaged_packets, 0u);
+  }
+}
+
 TEST(Requests, InTheLastSlotOfTheLargestFamily) {
   FamilySettings settings = Settings(kWorkersMax, 4096);
   SimulatedFamily family(settings);
