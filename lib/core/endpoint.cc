@@ -519,7 +519,8 @@ void Endpoint::NoticesChanged() {
 }
 
 void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
-  if (box->returns_generation <= box->outbox.generation()) ForgetReturns(box);
+  const bool peer_died = reason == UndeliveredReason::kPeerDied;
+  if (peer_died && box->returns_generation <= box->outbox.generation()) ForgetReturns(box);
   box->blocked = false;
   box->tell_drained = false;
   if (box->outbox.empty()) return;
@@ -539,7 +540,8 @@ void Endpoint::FailBack(Box* box, int slot, UndeliveredReason reason) {
 
 void Endpoint::FailAll(UndeliveredReason reason) {
   for (int slot = 0; slot < roster_.slots(); ++slot) {
-    ForgetReturns(&boxes_[Index(slot)]);
+    // What others have to be told stays: no acknowledgement may reach them without it.
+    boxes_[Index(slot)].barriers.clear();
     FailBack(&boxes_[Index(slot)], slot, reason);
   }
   requests_.DecideAll(ResponseOutcome::kClosed);

@@ -525,6 +525,31 @@ TEST(Rejects, OfAnAlertToOneself) {
   ExpectUndamaged(family.get());
 }
 
+// And before any acknowledgement: who has asked for a barrier must not take them for handled.
+TEST(Rejects, AreSentAlthoughTheirEndpointHasClosed) {
+  const auto family = SimulatedFamily::WithWorkers(SmallBudget());
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "too large", MakeData(30000)).ok());
+  while (family->stats(2).alerts_rejected == 0) {
+    family->Pump(1);
+    family->Read(2);
+  }
+  family->Pump(1);
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  family->EndTurn(1);
+  family->at(2).FailAll(UndeliveredReason::kClosed);
+  family->ReadAll(2);
+  family->Pump(1);
+  family->ReadAll(2);
+  family->EndTurn(2);
+  family->ReadAll(1);
+  const std::vector<Told> told = OfKind(family->Events(1), Kind::kUndelivered);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].name, "too large");
+  EXPECT_EQ(told[0].reason, UndeliveredReason::kReceiverFull);
+  family->Settle();
+  EXPECT_EQ(family->BarriersEnded(1).size(), 1u);
+}
+
 TEST(Rejects, ManyAreSentInSeveralPackets) {
   const auto family = SimulatedFamily::WithWorkers(SmallBudget());
   const std::string name(250, 'n');
