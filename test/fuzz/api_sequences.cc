@@ -583,21 +583,19 @@ class Run {
       Require(family_->at(slot).told_to_drain(), "it has not been told");
       family_->at(slot).BeginDrain();
     }
-    for (int round = 0; round < 6; ++round) {
+    // One may have to hear of another's end before it can leave itself.
+    for (int round = 0; round < 6 * family_->slots(); ++round) {
       for (int slot = 0; slot < family_->slots(); ++slot) EndTurn(slot, true);
+      for (int slot = 1; slot < family_->slots(); ++slot) {
+        if (!Runs(slot) && family_->life(slot).running()) family_->Bury(slot);
+      }
       family_->Settle();
       for (int slot = 0; slot < family_->slots(); ++slot) {
         if (Runs(slot)) Hear(slot);
       }
     }
-    for (int slot = 1; slot < family_->slots(); ++slot) {
+    for (int slot = 1; slot < family_->slots(); ++slot)
       Require(!Runs(slot) || !family_->life(slot).draining(), "it does not leave");
-      if (!Runs(slot) && family_->life(slot).running()) family_->Bury(slot);
-    }
-    family_->Settle();
-    for (int slot = 0; slot < family_->slots(); ++slot) {
-      if (Runs(slot)) Hear(slot);
-    }
   }
 
   void CheckAtRest() {
