@@ -71,9 +71,9 @@ Cost Outbox::CostFor(const Content& content, std::size_t open_room) {
 }
 
 std::size_t Outbox::OpenRoom() const {
-  if (tail_ == nullptr || tail_->kind != Segment::Kind::kPacket) return 0;
-  const auto* packet = static_cast<const Packet*>(tail_);
-  return packet->opens ? 0 : packet->room();
+  // What opens an alert, and a bulk, is never the last: the closing packet follows in the same
+  // call.
+  return tail_ == nullptr ? 0 : static_cast<const Packet*>(tail_)->room();
 }
 
 Packet* Outbox::StartPacket(SegmentPool* pool) {
