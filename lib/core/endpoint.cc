@@ -54,8 +54,7 @@ Peer Endpoint::PeerAt(int slot, const RosterWord& word) const {
   peer.slot = slot;
   peer.generation = word.generation;
   peer.pid = static_cast<pid_t>(word.pid);
-  if (peer.pid == 0 && inbox_ != nullptr)
-    peer.pid = static_cast<pid_t>(inbox_->LearnedPid(slot, word.generation));
+  if (peer.pid == 0) peer.pid = static_cast<pid_t>(inbox_->LearnedPid(slot, word.generation));
   return peer;
 }
 
