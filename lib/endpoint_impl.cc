@@ -167,6 +167,9 @@ absl::Status EndpointImpl::Refused(absl::Status status, std::size_t bytes, bool 
 
 SendResult EndpointImpl::Send(const To& to, std::string_view name, std::string_view data,
                               Buffer* owned) {
+  std::uint64_t id = 0;
+  if (owned == nullptr && IsOpen() && core_.AppendPlain(to, name, data, &id))
+    return SendResult(Outcome::kQueued, id);
   return SendContent(to, core::Content{name, data}, owned, nullptr);
 }
 
@@ -210,10 +213,22 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
   Payload payload;
   if (absl::Status status = PrepareContent(&content, owned, &payload); !status.ok())
     return Refused(std::move(status), bytes);
-  std::vector<core::Target> targets;
+  char encoded[core::kPacketBytesMax];
+  std::string_view record;
+  if (make_terms == nullptr && content.fits_packet()) {
+    core::EncodePlain(content.name, content.data, encoded);
+    record = std::string_view(encoded, core::PlainSize(content.name.size(), content.data.size()));
+  }
+  // Kept for the next broadcast: no callback can come in between.
+  std::vector<core::Target>& targets = broadcasting_;
+  targets.clear();
   core_.Select(scope, &targets);
   BroadcastResult result;
   for (const core::Target& target : targets) {
+    if (!record.empty() && core_.AppendPlain(target, record, bytes)) {
+      ++result.accepted;
+      continue;
+    }
     const bool first_charge = payload.shared == nullptr || !payload.shared->charged();
     RequestTerms terms;
     if (make_terms != nullptr) terms = (*make_terms)();

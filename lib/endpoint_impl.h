@@ -105,6 +105,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   // kFailedPrecondition unless the endpoint is attached and open. Ends the program when called on a
   // wrong thread.
   absl::Status CheckOpen() const;
+  bool IsOpen() const {
+    return state_ == State::kOpen && guard_.InOwner() && thread_ == std::this_thread::get_id();
+  }
   // The same; an endpoint that is closing may still respond.
   absl::Status CheckMayRespond() const;
   absl::Status CheckOwner() const;
@@ -213,6 +216,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void ReadOnce();
   void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
   void DiscardArrivals();
+  void HandleOther(const core::Arrival& arrival);
   void HandleAlert(const core::Arrival& arrival, const std::shared_ptr<EndpointImpl>& self);
   void CountUnhandled(const core::Arrival& arrival);
   void ReportHandlerError(const Peer& sender, std::string_view name);
@@ -240,8 +244,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool handling_ = false;  // inside a handler or hook: a nested uv_run must not deliver
   bool telling_ = false;   // inside TellEvents
   bool tell_all_ = false;
-  std::vector<int> flushing_;  // reused
-  int requests_held_ = 0;      // tokens
+  std::vector<int> flushing_;               // reused
+  std::vector<core::Target> broadcasting_;  // reused
+  int requests_held_ = 0;                   // tokens
 
   std::deque<absl::AnyInvocable<void()>> later_;  // to be called from the loop
   std::vector<Wait> waits_;

@@ -146,17 +146,13 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
   core::Arrival arrival;
   for (; handled_ < alerts_per_turn_max_; ++handled_) {
     core_.NextArrival(&arrival);
-    if (arrival.kind == core::Arrival::Kind::kNone) {
+    if (arrival.kind == core::Arrival::Kind::kAlert) {
+      HandleAlert(arrival, self);
+    } else if (arrival.kind == core::Arrival::Kind::kNone) {
       if (leaving_read_) EndLeaving();
       return;
-    }
-    NoteArrival(arrival);
-    if (arrival.kind == core::Arrival::Kind::kDamage) {
-      CallHook(&handling_, on_damage, arrival.damage);
-    } else if (arrival.kind == core::Arrival::Kind::kAlert) {
-      HandleAlert(arrival, self);
-    } else if (arrival.kind == core::Arrival::Kind::kResponse) {
-      HandleResponse(arrival);
+    } else {
+      HandleOther(arrival);
     }
     if (state_ == State::kClosed) {
       DiscardArrivals();
@@ -165,6 +161,15 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
       TellDiagnostics(true);  // the handler may have thrown after it had closed
       return;
     }
+  }
+}
+
+void EndpointImpl::HandleOther(const core::Arrival& arrival) {
+  NoteArrival(arrival);
+  if (arrival.kind == core::Arrival::Kind::kDamage) {
+    CallHook(&handling_, on_damage, arrival.damage);
+  } else if (arrival.kind == core::Arrival::Kind::kResponse) {
+    HandleResponse(arrival);
   }
 }
 

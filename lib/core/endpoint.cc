@@ -245,7 +245,7 @@ void Endpoint::Unblocked(int slot) { boxes_[Index(slot)].blocked = false; }
 
 // ---- Reading ----
 
-void Endpoint::NextArrival(Arrival* arrival) {
+void Endpoint::NextOther(Arrival* arrival) {
   inbox_->Next(arrival);
   if (arrival->kind == Arrival::Kind::kNone) {
     if (recheck_wanted_ || wants_read()) StepRecheck();

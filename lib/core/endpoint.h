@@ -103,6 +103,15 @@ class Endpoint {
   // of a broadcast).
   Admission Accept(const Target& target, const Content& content, SharedData* shared, bool owned,
                    bool first_charge);
+  // What most alerts of a turn need and no more: the receiver has been judged for the one before,
+  // and its roster word is still the same; what is queued for it leaves anyhow, at the end of the
+  // turn or when its pipe has room; and the last packet of that has room for a plain alert. False
+  // if any of it does not hold: nothing has changed, and Resolve and Accept have to look.
+  bool AppendPlain(const To& to, std::string_view name, std::string_view data,
+                   std::uint64_t* alert_id);
+  // The same for one receiver of a broadcast. `record` is the alert, encoded by EncodePlain from
+  // `bytes` of name and data.
+  bool AppendPlain(const Target& target, std::string_view record, std::size_t bytes);
   // Whether what was accepted for `slot` still needs the lent view.
   bool NeedsLent(int slot) const { return boxes_[Index(slot)].outbox.lent() != nullptr; }
   bool LentUntouched(int slot) const { return boxes_[Index(slot)].outbox.lent_untouched(); }
@@ -113,6 +122,8 @@ class Endpoint {
   // Counts a refused alert. `full`: a queue is, and not the memory short.
   void CountRefused(const absl::Status& status, std::size_t bytes, bool full);
 
+  // The number of the next alert for `slot`.
+  std::uint64_t next_id(int slot) const { return boxes_[Index(slot)].outbox.next_id(); }
   std::size_t queued_bytes(int slot) const { return boxes_[Index(slot)].outbox.queued_bytes(); }
   bool HasOutput(int slot) const;
   // Whether no alert waits for anybody.
@@ -236,7 +247,9 @@ class Endpoint {
   // The next arrival. Of interest outside are: an alert (kAlert; a request if it has a request id),
   // the response to an open request (kResponse: TakeResponse must follow), damage (kDamage) and
   // nothing (kNone).
-  void NextArrival(Arrival* arrival);
+  void NextArrival(Arrival* arrival) {
+    if (closed_early_ || !inbox_->NextPlain(arrival)) NextOther(arrival);
+  }
 
   // ---- Life ----
 
@@ -287,8 +300,10 @@ class Endpoint {
   struct Box {
     Outbox outbox;
     std::uint64_t turn = 0;  // the last one in which something was written within the call
-    bool blocked = false;    // EAGAIN since the last time it was writable
-    bool dirty = false;      // in dirty_
+    // The roster word with which the last alert was accepted, if it takes alerts of all kinds.
+    std::uint64_t judged_word = 0;
+    bool blocked = false;  // EAGAIN since the last time it was writable
+    bool dirty = false;    // in dirty_
     bool tell_drained = false;
     std::size_t refused_bytes = 0;  // what the last alert that was refused needed
     bool waiting = false;           // counted in waiting_
@@ -334,6 +349,11 @@ class Endpoint {
   static constexpr std::uint64_t kTurnsPerTrim = 1024;
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
+  Box* JudgedBox(int slot, std::uint64_t word);
+  void CountAccepted(std::size_t bytes) {
+    page().alerts_accepted.Add();
+    page().bytes_accepted.Add(bytes);
+  }
   absl::Status ResolvePid(pid_t pid, Target* target);
   absl::Status ResolveAny(Target* target);
   absl::Status Judge(const Target& target) const;
@@ -358,6 +378,7 @@ class Endpoint {
   bool PrepareReturns(Box* box, const Peer& peer, std::size_t queued, std::size_t limit);
   void FailBack(Box* box, int slot, UndeliveredReason reason);
   void CountUndelivered(UndeliveredReason reason);
+  void NextOther(Arrival* arrival);
   void SendReject(const Arrival& arrival);
   bool HandleControl(const Arrival& arrival);
   bool HandleReject(const Arrival& arrival);

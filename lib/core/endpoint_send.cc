@@ -225,18 +225,63 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
       NoteRefused(&box, Outbox::CostWhenEmpty(content).total());
     return admission;
   }
-  page().alerts_accepted.Add();
+  CountAccepted(content.name.size() + content.data.size());
   if (content.request_id != 0) {
     const bool is_response = (content.flags & kIsResponse) != 0;
     (is_response ? page().responses_sent : page().requests_sent).Add();
   }
-  page().bytes_accepted.Add(content.name.size() + content.data.size());
   NoteQueue(&box);
+  const bool open_to_all = target.word.takes_alerts() && !Gone(slot, target.word);
+  box.judged_word = open_to_all ? target.word.Pack() : 0;
   admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
   admission.write_now = !box.blocked && (admission.idle || box.outbox.has_full());
   box.turn = turn_;
   if (!admission.idle) MarkDirty(slot);
   return admission;
+}
+
+// ---- The common case ----
+
+// The box of a slot with that word, if alerts may be added to what is queued there.
+Endpoint::Box* Endpoint::JudgedBox(int slot, std::uint64_t word) {
+  Box& box = boxes_[Index(slot)];
+  if (word != box.judged_word || draining_ == Draining::kLastRound) return nullptr;
+  // What is queued must leave without being asked for, and no packet be full that should leave now.
+  if (!box.blocked && (!box.dirty || box.outbox.has_full())) return nullptr;
+  // An alert that was handed over may have exceeded a cap; nothing may be added then.
+  const FamilySettings& settings = roster_.settings();
+  if (box.outbox.queued_bytes() > settings.queued_bytes_per_peer_max ||
+      meter_.queued_bytes() > settings.queued_bytes_max) {
+    return nullptr;
+  }
+  return &box;
+}
+
+bool Endpoint::AppendPlain(const To& to, std::string_view name, std::string_view data,
+                           std::uint64_t* alert_id) {
+  const bool by_pid = to.kind() == To::Kind::kPid;
+  const int slot = by_pid ? pid_hint_ : to.slot();
+  if (Index(slot) >= boxes_.size()) return false;
+  const std::uint64_t word = roster_.GetPacked(slot);
+  // The pid of one that is being started is not known: 0.
+  if (by_pid && (to.pid() <= 0 || RosterWord::PidOf(word) != static_cast<std::uint32_t>(to.pid())))
+    return false;
+  if (to.kind() == To::Kind::kPeer && RosterWord::GenerationOf(word) != to.generation())
+    return false;
+  Box* box = JudgedBox(slot, word);
+  if (box == nullptr) return false;
+  if (name.size() > kNameBytesMax || data.size() > roster_.settings().alert_bytes_max) return false;
+  if (!box->outbox.AppendPlain(name, data)) return false;
+  *alert_id = box->outbox.next_id() - 1;
+  CountAccepted(name.size() + data.size());
+  return true;
+}
+
+bool Endpoint::AppendPlain(const Target& target, std::string_view record, std::size_t bytes) {
+  Box* box = JudgedBox(target.slot, target.word.Pack());
+  if (box == nullptr || !box->outbox.AppendPlain(record)) return false;
+  CountAccepted(bytes);
+  return true;
 }
 
 void Endpoint::CountRefused(const absl::Status& status, std::size_t bytes, bool full) {

@@ -5,8 +5,6 @@
 
 #include <absl/strings/string_view.h>
 
-#include "core/check.h"
-
 namespace alertpipe::core {
 namespace {
 
@@ -51,18 +49,14 @@ void HandlerTable::Clear() {
   SetDefault(nullptr);
 }
 
-Handler* HandlerTable::Begin(std::string_view name) {
-  ALERTPIPE_CHECK(running_ == nullptr, "a handler was called inside a handler");
-  if (last_name_ != nullptr && *last_name_ == name) return running_ = last_;
+Handler* HandlerTable::Find(std::string_view name) {
   const auto found = by_name_.find(Key(name));
-  if (found == by_name_.end()) return running_ = default_.get();
+  if (found == by_name_.end()) return default_.get();
   last_name_ = &found->first;
-  return running_ = last_ = found->second.get();
+  return last_ = found->second.get();
 }
 
-void HandlerTable::End() {
-  running_ = nullptr;
-  Owned done = std::move(retired_);
-}
+// What it owns may call back into the table while it is destroyed.
+void HandlerTable::DropRetired() { const Owned done = std::move(retired_); }
 
 }  // namespace alertpipe::core

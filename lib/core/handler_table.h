@@ -14,6 +14,9 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include "core/bytes.h"
+#include "core/check.h"
+
 namespace alertpipe::core {
 
 class HandlerTable {
@@ -26,12 +29,21 @@ class HandlerTable {
 
   // The handler for `name`, else the default one, else null. It stays valid until End, whatever
   // happens to the table.
-  Handler* Begin(std::string_view name);
-  void End();
+  Handler* Begin(std::string_view name) {
+    ALERTPIPE_CHECK(running_ == nullptr, "a handler was called inside a handler");
+    if (last_name_ != nullptr && SameBytes(*last_name_, name)) return running_ = last_;
+    return running_ = Find(name);
+  }
+  void End() {
+    running_ = nullptr;
+    if (retired_ != nullptr) DropRetired();
+  }
 
  private:
   using Owned = std::unique_ptr<Handler>;
+  Handler* Find(std::string_view name);
   void Retire(Owned handler);
+  void DropRetired();
 
   absl::flat_hash_map<std::string, Owned> by_name_;
   // The last one that was found: many alerts in a row have the same name. Null when it may be

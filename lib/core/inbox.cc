@@ -52,14 +52,6 @@ void Inbox::Received(std::size_t bytes) {
   end_ += bytes;
 }
 
-Peer Inbox::CurrentSender() const {
-  Peer peer;
-  peer.pid = static_cast<pid_t>(header_.source_pid);
-  peer.slot = header_.source_slot;
-  peer.generation = header_.source_generation;
-  return peer;
-}
-
 std::uint32_t Inbox::LearnedPid(int slot, std::uint32_t generation) const {
   const Stream& stream = streams_[static_cast<std::size_t>(slot)];
   return stream.generation == generation ? stream.pid : 0;

@@ -74,6 +74,22 @@ class Inbox {
   std::uint64_t reads() const { return reads_; }
   bool found_empty() const { return boundary_; }
 
+  // The next arrival if it is a plain alert of a sender of whom nothing else is known that matters.
+  // False, with nothing changed, if it is something else: that is for Next.
+  bool NextPlain(Arrival* arrival) {
+    if (!in_packet_ || delivered_ != nullptr) return false;
+    Stream& stream = CurrentStream();
+    if (stream.collecting != Collecting::kNothing || stream.suspect) return false;
+    if (!records_.NextPlain(&arrival->name, &arrival->data)) return false;
+    ++stream.expected;
+    arrival->kind = Arrival::Kind::kAlert;
+    arrival->sender = CurrentSender();
+    arrival->flags = 0;
+    arrival->request_id = 0;
+    arrival->collected = nullptr;
+    return true;
+  }
+
   // Hands out the next arrival. Also ends the previous one: its views are gone, its memory is
   // recycled.
   void Next(Arrival* arrival);
@@ -124,7 +140,9 @@ class Inbox {
   void DropPartial(Stream* stream);
   void FinishArrival();
   Stream& CurrentStream() { return streams_[header_.source_slot]; }
-  Peer CurrentSender() const;
+  Peer CurrentSender() const {
+    return {static_cast<pid_t>(header_.source_pid), header_.source_slot, header_.source_generation};
+  }
 
   Roster roster_;
   std::uint32_t self_generation_;

@@ -70,12 +70,6 @@ Cost Outbox::CostFor(const Content& content, std::size_t open_room) {
   return cost;
 }
 
-std::size_t Outbox::OpenRoom() const {
-  // What opens an alert, and a bulk, is never the last: the closing packet follows in the same
-  // call.
-  return tail_ == nullptr ? 0 : static_cast<const Packet*>(tail_)->room();
-}
-
 Packet* Outbox::StartPacket(SegmentPool* pool) {
   Packet* packet = pool->GetPacket();
   if (packet != nullptr) packet->Reset(next_sequence_);

@@ -68,6 +68,22 @@ class Outbox {
   Cost CostOf(const Content& content) const { return CostFor(content, OpenRoom()); }
   static Cost CostWhenEmpty(const Content& content) { return CostFor(content, 0); }
 
+  // Queues one more plain alert behind others, in the packet that the last of them is in. False if
+  // that has no room for it, or there is none: nothing has changed then.
+  bool AppendPlain(std::string_view name, std::string_view data) {
+    char* at = PlainAt(PlainSize(name.size(), data.size()));
+    if (at == nullptr) return false;
+    EncodePlain(name, data, at);
+    return true;
+  }
+  // The same with the record already encoded: that of a broadcast.
+  bool AppendPlain(std::string_view record) {
+    char* at = PlainAt(record.size());
+    if (at == nullptr) return false;
+    CopyBytes(at, record);
+    return true;
+  }
+
   // Queues an alert that fits into a packet. False when memory is short; nothing has changed then.
   bool AppendSmall(const Content& content, SegmentPool* pool);
 
@@ -119,7 +135,20 @@ class Outbox {
 
  private:
   static Cost CostFor(const Content& content, std::size_t open_room);
-  std::size_t OpenRoom() const;
+  std::size_t OpenRoom() const {
+    // What opens an alert, and a bulk, is never the last: the closing packet follows in the same
+    // call.
+    return tail_ == nullptr ? 0 : static_cast<const Packet*>(tail_)->room();
+  }
+  char* PlainAt(std::size_t bytes) {
+    if (bytes > OpenRoom()) return nullptr;
+    auto* packet = static_cast<Packet*>(tail_);
+    char* at = packet->bytes + packet->used;
+    packet->used += bytes;
+    ++packet->ends;
+    ++next_sequence_;
+    return at;
+  }
   Packet* StartPacket(SegmentPool* pool);
   void Link(Segment* segment);
   void PopHead();

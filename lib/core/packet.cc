@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/packet.h"
 
-#include <alertpipe/limits.h>
-
 #include <cstring>
-
-#include "core/bytes.h"
 
 namespace alertpipe::core {
 namespace {
@@ -72,12 +68,6 @@ Framing DecodePacket(std::string_view bytes, PacketHeader* header) {
   header->destination_generation = Load<std::uint32_t>(from + kDestinationAt);
   header->sequence = Load<std::uint64_t>(from + kSequenceAt);
   return Framing::kPacket;
-}
-
-std::size_t RecordSize(RecordKind kind, std::uint8_t flags, std::size_t name_bytes,
-                       std::size_t part) {
-  return kRecordBytes + ((flags & kHasRequestId) != 0 ? kRequestIdBytes : 0) +
-         (kind == RecordKind::kFirst ? kTotalBytes : 0) + name_bytes + part;
 }
 
 std::size_t EncodeRecordHead(const Record& record, std::size_t data_bytes, char* to) {

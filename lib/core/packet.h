@@ -7,9 +7,13 @@
 #ifndef ALERTPIPE_CORE_PACKET_H_
 #define ALERTPIPE_CORE_PACKET_H_
 
+#include <alertpipe/limits.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "core/bytes.h"
 
 namespace alertpipe::core {
 
@@ -80,8 +84,11 @@ enum class Framing : std::uint8_t { kPacket, kIncomplete, kBroken };
 Framing DecodePacket(std::string_view bytes, PacketHeader* header);
 
 // Bytes that a record takes. `part` is the data in this record.
-std::size_t RecordSize(RecordKind kind, std::uint8_t flags, std::size_t name_bytes,
-                       std::size_t part);
+constexpr std::size_t RecordSize(RecordKind kind, std::uint8_t flags, std::size_t name_bytes,
+                                 std::size_t part) {
+  return kRecordBytes + ((flags & kHasRequestId) != 0 ? kRequestIdBytes : 0) +
+         (kind == RecordKind::kFirst ? kTotalBytes : 0) + name_bytes + part;
+}
 
 // Writes a record; record.data is the data of this record. Returns RecordSize.
 std::size_t EncodeRecord(const Record& record, char* to);
@@ -89,6 +96,19 @@ std::size_t EncodeRecord(const Record& record, char* to);
 // Writes all of a record but its data, which `data_bytes` long will follow. Returns the bytes
 // written.
 std::size_t EncodeRecordHead(const Record& record, std::size_t data_bytes, char* to);
+
+// A plain record is a whole alert without flags, which most are: the first byte is its kind, the
+// name follows its lengths.
+constexpr std::size_t PlainSize(std::size_t name_bytes, std::size_t data_bytes) {
+  return kRecordBytes + name_bytes + data_bytes;
+}
+inline void EncodePlain(std::string_view name, std::string_view data, char* to) {
+  Store<std::uint32_t>(to, static_cast<std::uint32_t>(RecordKind::kWhole) |
+                               static_cast<std::uint32_t>(name.size()) << 8 |
+                               static_cast<std::uint32_t>(data.size()) << 16);
+  CopyBytes(to + kRecordBytes, name);
+  CopyBytes(to + kRecordBytes + name.size(), data);
+}
 
 // Iterates over the records of one packet's body.
 class RecordReader {
@@ -99,6 +119,23 @@ class RecordReader {
   RecordReader() = default;
 
   Step Next(Record* record);
+  // The next record if it is a plain one. False, with nothing changed, if it is another, or the
+  // end, or makes no sense: that is for Next.
+  bool NextPlain(std::string_view* name, std::string_view* data) {
+    if (rest_.size() < kRecordBytes) return false;
+    const auto head = Load<std::uint32_t>(rest_.data());
+    const std::size_t name_bytes = head >> 8 & 0xff;
+    const std::size_t data_bytes = head >> 16;
+    const std::size_t bytes = PlainSize(name_bytes, data_bytes);
+    if ((head & 0xff) != static_cast<std::uint32_t>(RecordKind::kWhole) ||
+        name_bytes > kNameBytesMax || bytes > rest_.size()) {
+      return false;
+    }
+    *name = rest_.substr(kRecordBytes, name_bytes);
+    *data = rest_.substr(kRecordBytes + name_bytes, data_bytes);
+    rest_.remove_prefix(bytes);
+    return true;
+  }
   bool done() const { return rest_.empty(); }
   std::size_t rest_bytes() const { return rest_.size(); }
 

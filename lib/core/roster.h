@@ -36,10 +36,16 @@ struct RosterWord {
     return (static_cast<std::uint64_t>(generation) << 32) |
            (static_cast<std::uint64_t>(pid & 0xffffff) << 8) | static_cast<std::uint64_t>(state);
   }
+  static std::uint32_t GenerationOf(std::uint64_t packed) {
+    return static_cast<std::uint32_t>(packed >> 32);
+  }
+  static std::uint32_t PidOf(std::uint64_t packed) {
+    return static_cast<std::uint32_t>(packed >> 8) & 0xffffff;
+  }
   static RosterWord Unpack(std::uint64_t packed) {
     RosterWord word;
-    word.generation = static_cast<std::uint32_t>(packed >> 32);
-    word.pid = static_cast<std::uint32_t>(packed >> 8) & 0xffffff;
+    word.generation = GenerationOf(packed);
+    word.pid = PidOf(packed);
     const auto state = static_cast<std::uint8_t>(packed);
     word.state = state <= static_cast<std::uint8_t>(SlotState::kDown)
                      ? static_cast<SlotState>(state)
@@ -115,8 +121,9 @@ class Roster {
   int slots() const { return static_cast<int>(memory_->settings.slots); }
   bool has(int slot) const { return slot >= 0 && slot < slots(); }
 
-  RosterWord Get(int slot) const {
-    return RosterWord::Unpack(memory_->words[slot].load(std::memory_order_acquire));
+  RosterWord Get(int slot) const { return RosterWord::Unpack(GetPacked(slot)); }
+  std::uint64_t GetPacked(int slot) const {
+    return memory_->words[slot].load(std::memory_order_acquire);
   }
   // The slot of the worker that replaces the one whose word has been read as draining; 0: none.
   int successor(int slot) const {

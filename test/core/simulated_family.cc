@@ -105,8 +105,15 @@ SendResult SimulatedFamily::SendLent(int from, const To& to, Content content,
   // The memory that the view names is the caller's and ends with the call.
   auto lent = std::make_unique<std::string>(content.data);
   content.data = *lent;
-  Payload payload(&content, nullptr, &at(from).meter());
-  SendResult result = Post(from, to, content, &payload, request);
+  SendResult result(Outcome::kQueued, 0);
+  std::uint64_t id = 0;
+  if (request == nullptr && content.flags == 0 &&
+      at(from).AppendPlain(to, content.name, content.data, &id)) {
+    result = SendResult(Outcome::kQueued, id);
+  } else {
+    Payload payload(&content, nullptr, &at(from).meter());
+    result = Post(from, to, content, &payload, request);
+  }
   std::fill(lent->begin(), lent->end(), '!');
   return result;
 }
@@ -172,8 +179,19 @@ BroadcastResult SimulatedFamily::PostToAll(int from, Scope scope, const Content&
                                            Payload* payload) {
   std::vector<Target> targets;
   at(from).Select(scope, &targets);
+  char encoded[kPacketBytesMax];
+  std::string_view record;
+  if (content.fits_packet()) {
+    EncodePlain(content.name, content.data, encoded);
+    record = std::string_view(encoded, PlainSize(content.name.size(), content.data.size()));
+  }
   BroadcastResult result;
   for (const Target& target : targets) {
+    if (!record.empty() &&
+        at(from).AppendPlain(target, record, content.name.size() + content.data.size())) {
+      ++result.accepted;
+      continue;
+    }
     const bool first_charge = payload->shared == nullptr || result.accepted == 0;
     SendResult sent = Queue(from, target, content, payload, first_charge);
     if (sent.ok()) {

@@ -45,6 +45,7 @@ namespace alertpipe::sim {
   X(accepted_large, "alerts of several packets accepted")                      \
   X(accepted_over_cap, "alerts larger than a cap accepted")                    \
   X(broadcasts, "broadcasts")                                                  \
+  X(appended, "alerts added to the packet of others")                          \
   X(self_sends, "alerts to oneself")                                           \
   X(replies, "replies")                                                        \
   X(refused_full, "sends refused: a queue is full")                            \

@@ -168,6 +168,9 @@ class Process {
   void StepResolve();
   void CheckUnreachable();
   void CheckTarget(const core::Target& target);
+  bool AppendOne();
+  bool AppendBroadcast(const core::Target& target);
+  void Appended(const core::Target& target, const core::Admission& admission);
   void StepAccept();
   void StepWritten();
   void Accepted(const core::Target& target, const core::Admission& admission,

@@ -242,6 +242,7 @@ void Process::StepSend() {
 
 void Process::StepResolve() {
   const std::size_t bytes = send_.content.data.size();
+  if (AppendOne()) return FinishSend();
   if (!core_->CheckContent(send_.content.name, bytes).ok()) return FinishSend();
   if (!PrepareShared(bytes)) {
     ++world_->census().refused_memory;
@@ -291,8 +292,51 @@ void Process::CheckTarget(const core::Target& target) {
   throw Violation(absl::StrCat(ToString(who()), " meant somebody else than ", ToString(found)));
 }
 
+// The way of most alerts, as in EndpointImpl::Send: whom it has been queued for is who a look would
+// find.
+bool Process::AppendOne() {
+  core::Target target;
+  core::Admission admission;
+  const core::Content& content = send_.content;
+  if (send_.broadcast || send_.owned || send_.kind != AlertKind::kPlain ||
+      !core_->AppendPlain(send_.to, content.name, content.data, &admission.alert_id)) {
+    return false;
+  }
+  if (!core_->Resolve(send_.to, &target).ok())
+    throw Violation(absl::StrCat(ToString(who()), " has sent to one that takes no alerts"));
+  CheckTarget(target);
+  Appended(target, admission);
+  return true;
+}
+
+bool Process::AppendBroadcast(const core::Target& target) {
+  const core::Content& content = send_.content;
+  if (!send_.broadcast || send_.kind != AlertKind::kPlain || !content.fits_packet()) return false;
+  char record[core::kPacketBytesMax];
+  core::EncodePlain(content.name, content.data, record);
+  const std::size_t bytes = core::PlainSize(content.name.size(), content.data.size());
+  if (!core_->AppendPlain(target, std::string_view(record, bytes),
+                          content.name.size() + content.data.size())) {
+    return false;
+  }
+  core::Admission admission;
+  admission.alert_id = core_->next_id(target.slot) - 1;
+  Appended(target, admission);
+  return true;
+}
+
+void Process::Appended(const core::Target& target, const core::Admission& admission) {
+  ++world_->census().appended;
+  const std::size_t queued = core_->queued_bytes(target.slot);
+  Accepted(target, admission, queued, core_->meter().queued_bytes());
+}
+
 void Process::StepAccept() {
   const core::Target& target = send_.targets[send_.at];
+  if (AppendBroadcast(target)) {
+    ++send_.at;
+    return;
+  }
   const bool request = send_.kind == AlertKind::kRequest;
   if (request) {
     ResponseCallback callback = [](Response&) {};
