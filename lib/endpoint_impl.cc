@@ -77,6 +77,10 @@ absl::Status EndpointImpl::Attach(uv_loop_t* loop, const AttachOptions& options)
     return absl::InvalidArgumentError(
         absl::StrCat("alerts_per_turn_max must be at least 1, was ", options.alerts_per_turn_max));
   }
+  if (options.linger < 0 || options.linger > kLingerMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("linger must be 0 to ", kLingerMax, ", was ", options.linger));
+  }
   if (state_ != State::kDetached)
     return absl::FailedPreconditionError("this endpoint is attached to a loop already");
   if (!core_.inbox().Allocate()) {
@@ -92,6 +96,7 @@ absl::Status EndpointImpl::Attach(uv_loop_t* loop, const AttachOptions& options)
   }
   core_.CloseDraining();
   alerts_per_turn_max_ = options.alerts_per_turn_max;
+  linger_ = options.linger;
   thread_ = std::this_thread::get_id();
   state_ = State::kOpen;
   // A master may have notices that found a full pipe when there was no loop to wait for it.
@@ -167,10 +172,23 @@ absl::Status EndpointImpl::Refused(absl::Status status, std::size_t bytes, bool 
 
 SendResult EndpointImpl::Send(const To& to, std::string_view name, std::string_view data,
                               Buffer* owned) {
-  std::uint64_t id = 0;
-  if (owned == nullptr && IsOpen() && core_.AppendPlain(to, name, data, &id))
-    return SendResult(Outcome::kQueued, id);
+  if (owned == nullptr && IsOpen()) {
+    core::PlainWay way;
+    const Outcome outcome = WritePlain(core_.SendPlain(to, name, data, &way), way);
+    if (outcome != Outcome::kRefused) return SendResult(outcome, way.alert_id);
+  }
   return SendContent(to, core::Content{name, data}, owned, nullptr);
+}
+
+// kRefused: it has to take the way of all alerts, where any reason not to write will be found.
+Outcome EndpointImpl::WritePlain(core::PlainStep step, const core::PlainWay& way) {
+  if (step == core::PlainStep::kQueued) return Outcome::kQueued;
+  if (step == core::PlainStep::kLook) return Outcome::kRefused;
+  const int fd = wiring_.outbox_fds[static_cast<std::size_t>(way.slot)];
+  EnsureNonBlocking(fd);
+  if (io_.Write(fd, &way.packet, 1).error != 0) return Outcome::kRefused;
+  core_.WrotePlain(way);
+  return Outcome::kWritten;
 }
 
 SendResult EndpointImpl::SendContent(const To& to, core::Content content, Buffer* owned,
@@ -178,8 +196,10 @@ SendResult EndpointImpl::SendContent(const To& to, core::Content content, Buffer
   const std::size_t bytes =
       content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
   const bool is_response = (content.flags & core::kIsResponse) != 0;
-  absl::Status open = is_response ? CheckMayRespond() : CheckOpen();
-  if (!open.ok()) return Refused(std::move(open), bytes);
+  if (!IsOpen()) {
+    absl::Status open = is_response ? CheckMayRespond() : CheckOpen();
+    if (!open.ok()) return Refused(std::move(open), bytes);
+  }
   Payload payload;
   core::Target target;
   absl::Status status = PrepareContent(&content, owned, &payload);
@@ -225,8 +245,13 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
   core_.Select(scope, &targets);
   BroadcastResult result;
   for (const core::Target& target : targets) {
-    if (!record.empty() && core_.AppendPlain(target, record, bytes)) {
+    core::PlainWay way;
+    const Outcome outcome = record.empty()
+                                ? Outcome::kRefused
+                                : WritePlain(core_.SendPlain(target, record, bytes, &way), way);
+    if (outcome != Outcome::kRefused) {
       ++result.accepted;
+      if (outcome == Outcome::kWritten) ++result.written;
       continue;
     }
     const bool first_charge = payload.shared == nullptr || !payload.shared->charged();

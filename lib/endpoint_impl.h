@@ -160,6 +160,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void OnReadable() override;
   void OnWritable(int slot) override;
   void OnTurnEnd() override;
+  void OnBeforeWait() override;
   void OnNewTurn() override { handled_ = 0; }
   void OnMoreWork() override;
   void OnDeadline() override;
@@ -181,6 +182,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
     std::uint64_t deadline = core::kNever;
     WorkersCallback callback;
   };
+  Outcome WritePlain(core::PlainStep step, const core::PlainWay& way);
   SendResult SendContent(const To& to, core::Content content, Buffer* owned, RequestTerms* request);
   BroadcastResult BroadcastContent(core::Content content, Buffer* owned, Scope scope,
                                    const MakeTerms* make_terms);
@@ -214,6 +216,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void FlushDirty();
   void EnsureNonBlocking(int fd);
   void ReadOnce();
+  bool HasTurnWork() const;
+  bool MayLinger() const;
+  void Linger(const std::shared_ptr<EndpointImpl>& self);
   void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
   void DiscardArrivals();
   void HandleOther(const core::Arrival& arrival);
@@ -240,9 +245,12 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   State state_ = State::kDetached;
   std::optional<uv::Pump> pump_;
   int alerts_per_turn_max_ = 1;
-  int handled_ = 0;        // in this turn
-  bool handling_ = false;  // inside a handler or hook: a nested uv_run must not deliver
-  bool telling_ = false;   // inside TellEvents
+  int linger_ = 0;
+  bool heard_ = false;      // something was read since the loop waited last
+  bool lingering_ = false;  // the loop has to turn before lingering goes on
+  int handled_ = 0;         // in this turn
+  bool handling_ = false;   // inside a handler or hook: a nested uv_run must not deliver
+  bool telling_ = false;    // inside TellEvents
   bool tell_all_ = false;
   std::vector<int> flushing_;               // reused
   std::vector<core::Target> broadcasting_;  // reused

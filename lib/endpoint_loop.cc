@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "endpoint_impl.h"
+#include "os/calls.h"
 
 namespace alertpipe::internal {
 namespace {
@@ -47,15 +48,12 @@ void PrintHandlerError(const Diagnostic& report) {
 // ---- Turns ----
 
 void EndpointImpl::UpdateBusy() {
-  if (!on_loop()) return;
-  if (handling_) {
-    pump_->SetBusy(core_.dirty());
-    ArmWake();
-    return;
-  }
+  // What called the application goes on when it returns. A loop that runs inside of it ends its
+  // turns here before it waits.
+  if (!on_loop() || handling_) return;
   const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
   pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished ||
-                 (!read_failed_ && (!leaving_.empty() || core_.wants_read())));
+                 lingering_ || (!read_failed_ && (!leaving_.empty() || core_.wants_read())));
   pump_->PauseInbox(read_failed_);
   ArmWake();
 }
@@ -68,6 +66,12 @@ void EndpointImpl::OnWritable(int slot) {
   UpdateBusy();
 }
 
+bool EndpointImpl::HasTurnWork() const {
+  return core_.dirty() || HasEvents() || state_ != State::kOpen || core_.draining() ||
+         diagnostics_.due() || core_.page().alerts_stale.Get() != stale_noted_ ||
+         core_.page().rejects_dropped.Get() != rejects_dropped_noted_;
+}
+
 void EndpointImpl::OnTurnEnd() {
   // A process that was forked from here may run a copy of the loop: it must not write or read in
   // this one's name.
@@ -75,17 +79,51 @@ void EndpointImpl::OnTurnEnd() {
   if (handling_) {
     // A loop that runs inside a handler: writing is fine, calling the application is not.
     FlushDirty();
-    UpdateBusy();
+    pump_->SetBusy(core_.dirty());
+    ArmWake();
     return;
   }
-  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   core_.BeginTurn();
+  if (!HasTurnWork()) return;
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   FlushDirty();
   if (HasEvents()) TellEvents(false);
   if (state_ == State::kClosed) DiscardArrivals();
   TellDiagnostics(false);
   StepDrain();
   if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
+  UpdateBusy();
+}
+
+void EndpointImpl::OnBeforeWait() {
+  if (!heard_ || handling_ || !guard_.InOwner()) return OnTurnEnd();
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  OnTurnEnd();
+  Linger(alive);
+}
+
+// Nothing else is to be done. Of a full pipe, that it has room is heard in the loop only.
+bool EndpointImpl::MayLinger() const {
+  return state_ == State::kOpen && !read_failed_ && leaving_.empty() && !core_.wants_read() &&
+         core_.AllWritten() && !HasTurnWork() && !core_.inbox().pending();
+}
+
+// Whoever is answered often answers in less time than it takes to fall asleep and to be woken. Each
+// read that found something is a turn of its own.
+void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
+  int tries = 0;
+  while (tries < linger_ && handled_ < alerts_per_turn_max_ && MayLinger()) {
+    os::calls().sched_yield();
+    ReadOnce();
+    if (!core_.inbox().pending()) {
+      ++tries;
+      continue;
+    }
+    tries = 0;
+    HandleArrivals(self);
+    OnTurnEnd();
+  }
+  heard_ = lingering_ = tries < linger_ && handled_ >= alerts_per_turn_max_ && MayLinger();
   UpdateBusy();
 }
 
@@ -109,6 +147,7 @@ void EndpointImpl::OnReadable() {
   }
   if (core_.inbox().pending() || handled_ >= alerts_per_turn_max_) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  heard_ = linger_ > 0;
   ReadOnce();
   HandleArrivals(alive);
   UpdateBusy();
@@ -149,7 +188,7 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
     if (arrival.kind == core::Arrival::Kind::kAlert) {
       HandleAlert(arrival, self);
     } else if (arrival.kind == core::Arrival::Kind::kNone) {
-      if (leaving_read_) EndLeaving();
+      if (leaving_read_ && !leaving_.empty()) EndLeaving();
       return;
     } else {
       HandleOther(arrival);

@@ -75,11 +75,14 @@ class Blocks {
   std::vector<Block*> free_;
 };
 
-// What the settings ask of the library, beyond its defaults. The one place for --linger: when the
-// library can, kCan says so, and ForAttach passes on settings.linger.
+// What the settings ask of the library, beyond its defaults.
 struct Asked {
-  static constexpr Abilities kCan = {/*linger=*/false, /*run=*/false};
-  static AttachOptions ForAttach(const Settings&) { return {}; }
+  static constexpr Abilities kCan = {/*linger=*/true, /*run=*/false};
+  static AttachOptions ForAttach(const Settings& settings) {
+    AttachOptions options;
+    options.linger = settings.linger;
+    return options;
+  }
 };
 
 class AlertpipeLink {

@@ -28,6 +28,9 @@ inline constexpr std::size_t kRequestsPerPeerMax = 65536;
 // Most barriers of one endpoint that have not ended.
 inline constexpr std::size_t kBarriersMax = 64;
 
+// Most tries of an empty inbox before the loop waits: see AttachOptions::linger.
+inline constexpr int kLingerMax = 10000;
+
 }  // namespace alertpipe
 
 #endif  // ALERTPIPE_LIMITS_H_

@@ -108,6 +108,7 @@ class Meter {
   explicit Meter(CounterPage* page) : page_(page) {}
 
   CounterPage& page() { return *page_; }
+  const CounterPage& page() const { return *page_; }
 
   std::size_t queued_bytes() const { return queued_bytes_; }
   void ChargeQueued(std::size_t bytes) {

@@ -500,6 +500,7 @@ void Endpoint::LoseReader(int slot) {
   ForgetReturns(&box);
   // One that nothing was ever sent to has no address.
   box.gone_generation = std::max(box.outbox.generation(), roster_.Get(slot).generation);
+  box.judged_word = kNoWord;
   if (box.outbox.empty()) return;
   if (box.outbox.lent() == nullptr) {
     FailBack(&box, slot, UndeliveredReason::kPeerDied);

@@ -67,6 +67,15 @@ struct Admission {
   std::uint64_t queued = 0;
 };
 
+// What becomes of a plain alert: see Endpoint::SendPlain.
+enum class PlainStep : std::uint8_t { kLook, kQueued, kWrite };
+struct PlainWay {
+  int slot = -1;
+  std::uint64_t alert_id = 0;
+  iovec packet = {};      // of kWrite
+  std::size_t bytes = 0;  // of name and data
+};
+
 // A receiver, as the roster named it when the send began.
 struct Target {
   int slot = -1;
@@ -85,6 +94,7 @@ class Endpoint {
   const Peer& self() const { return self_; }
   const Roster& roster() const { return roster_; }
   CounterPage& page() { return meter_.page(); }
+  const CounterPage& page() const { return meter_.page(); }
   Meter& meter() { return meter_; }
 
   // ---- Sending ----
@@ -103,15 +113,21 @@ class Endpoint {
   // of a broadcast).
   Admission Accept(const Target& target, const Content& content, SharedData* shared, bool owned,
                    bool first_charge);
-  // What most alerts of a turn need and no more: the receiver has been judged for the one before,
-  // and its roster word is still the same; what is queued for it leaves anyhow, at the end of the
-  // turn or when its pipe has room; and the last packet of that has room for a plain alert. False
-  // if any of it does not hold: nothing has changed, and Resolve and Accept have to look.
-  bool AppendPlain(const To& to, std::string_view name, std::string_view data,
-                   std::uint64_t* alert_id);
+  // What most alerts need and no more: the receiver has been judged for an earlier one, its roster
+  // word is still the same, and nothing has to be waited for. Of what is then to be done:
+  //   kQueued  It is queued, in the packet that the last one for that receiver is in, which leaves
+  //            anyhow: at the end of the turn, or when the pipe has room.
+  //   kWrite   Nothing is queued for the receiver, and nothing was written in this turn. The caller
+  //            writes way->packet, which is valid until the next call for this endpoint, and calls
+  //            WrotePlain if the kernel has taken it.
+  //   kLook    None of these. Resolve and Accept have to look; so they have when the kernel has not
+  //            taken the packet. Nothing has changed.
+  PlainStep SendPlain(const To& to, std::string_view name, std::string_view data, PlainWay* way);
   // The same for one receiver of a broadcast. `record` is the alert, encoded by EncodePlain from
   // `bytes` of name and data.
-  bool AppendPlain(const Target& target, std::string_view record, std::size_t bytes);
+  PlainStep SendPlain(const Target& target, std::string_view record, std::size_t bytes,
+                      PlainWay* way);
+  void WrotePlain(const PlainWay& way);
   // Whether what was accepted for `slot` still needs the lent view.
   bool NeedsLent(int slot) const { return boxes_[Index(slot)].outbox.lent() != nullptr; }
   bool LentUntouched(int slot) const { return boxes_[Index(slot)].outbox.lent_untouched(); }
@@ -241,6 +257,7 @@ class Endpoint {
   // ---- Reading ----
 
   Inbox& inbox() { return *inbox_; }
+  const Inbox& inbox() const { return *inbox_; }
   // Whether a read would help although nothing shows that there is anything to read: see
   // endpoint_recheck.cc.
   bool wants_read() const { return !recheck_words_.empty(); }
@@ -296,12 +313,14 @@ class Endpoint {
     kLastRound,
   };
 
+  static constexpr std::uint64_t kNoWord = ~std::uint64_t{0};
+
   // Everything about one other slot.
   struct Box {
     Outbox outbox;
     std::uint64_t turn = 0;  // the last one in which something was written within the call
     // The roster word with which the last alert was accepted, if it takes alerts of all kinds.
-    std::uint64_t judged_word = 0;
+    std::uint64_t judged_word = kNoWord;
     bool blocked = false;  // EAGAIN since the last time it was writable
     bool dirty = false;    // in dirty_
     bool tell_drained = false;
@@ -349,7 +368,8 @@ class Endpoint {
   static constexpr std::uint64_t kTurnsPerTrim = 1024;
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
-  Box* JudgedBox(int slot, std::uint64_t word);
+  PlainStep PlainStepFor(const Box& box, int slot, std::uint64_t word) const;
+  PlainStep AddPlain(Box* box, bool added, PlainWay* way);
   void CountAccepted(std::size_t bytes) {
     page().alerts_accepted.Add();
     page().bytes_accepted.Add(bytes);
@@ -431,6 +451,8 @@ class Endpoint {
   bool refused_in_all_ = false;
   std::size_t refused_least_ = 0;
 
+  // The packet that SendPlain has handed out.
+  char plain_[kPacketBytesMax];
   // The control packet that NextWrite has handed out.
   char control_[kPacketBytesMax];
   int control_slot_ = -1;

@@ -232,7 +232,7 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   }
   NoteQueue(&box);
   const bool open_to_all = target.word.takes_alerts() && !Gone(slot, target.word);
-  box.judged_word = open_to_all ? target.word.Pack() : 0;
+  box.judged_word = open_to_all ? target.word.Pack() : kNoWord;
   admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
   admission.write_now = !box.blocked && (admission.idle || box.outbox.has_full());
   box.turn = turn_;
@@ -242,46 +242,80 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
 
 // ---- The common case ----
 
-// The box of a slot with that word, if alerts may be added to what is queued there.
-Endpoint::Box* Endpoint::JudgedBox(int slot, std::uint64_t word) {
-  Box& box = boxes_[Index(slot)];
-  if (word != box.judged_word || draining_ == Draining::kLastRound) return nullptr;
-  // What is queued must leave without being asked for, and no packet be full that should leave now.
-  if (!box.blocked && (!box.dirty || box.outbox.has_full())) return nullptr;
-  // An alert that was handed over may have exceeded a cap; nothing may be added then.
+PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word) const {
+  if (word != box.judged_word || draining_ == Draining::kLastRound) return PlainStep::kLook;
   const FamilySettings& settings = roster_.settings();
-  if (box.outbox.queued_bytes() > settings.queued_bytes_per_peer_max ||
-      meter_.queued_bytes() > settings.queued_bytes_max) {
-    return nullptr;
+  const std::size_t in_all = meter_.queued_bytes();
+  if (box.outbox.empty()) {
+    // Nothing is to be told once it has been written, nothing else to be written before, and there
+    // would be room to queue it.
+    const bool idle = box.turn != turn_ && !box.blocked && !box.tell_drained &&
+                      !ControlPending(box, slot) &&
+                      kPacketBytesMax <= settings.queued_bytes_per_peer_max &&
+                      in_all + kPacketBytesMax <= settings.queued_bytes_max;
+    return idle ? PlainStep::kWrite : PlainStep::kLook;
   }
-  return &box;
+  // What is queued must leave without being asked for, and no packet be full that should leave now.
+  if (!box.blocked && (!box.dirty || box.outbox.has_full())) return PlainStep::kLook;
+  // An alert that was handed over may have exceeded a cap; nothing may be added then.
+  const bool within = box.outbox.queued_bytes() <= settings.queued_bytes_per_peer_max &&
+                      in_all <= settings.queued_bytes_max;
+  return within ? PlainStep::kQueued : PlainStep::kLook;
 }
 
-bool Endpoint::AppendPlain(const To& to, std::string_view name, std::string_view data,
-                           std::uint64_t* alert_id) {
+PlainStep Endpoint::AddPlain(Box* box, bool added, PlainWay* way) {
+  if (!added) return PlainStep::kLook;
+  way->alert_id = box->outbox.next_id() - 1;
+  CountAccepted(way->bytes);
+  return PlainStep::kQueued;
+}
+
+PlainStep Endpoint::SendPlain(const To& to, std::string_view name, std::string_view data,
+                              PlainWay* way) {
   const bool by_pid = to.kind() == To::Kind::kPid;
   const int slot = by_pid ? pid_hint_ : to.slot();
-  if (Index(slot) >= boxes_.size()) return false;
+  if (Index(slot) >= boxes_.size()) return PlainStep::kLook;
   const std::uint64_t word = roster_.GetPacked(slot);
   // The pid of one that is being started is not known: 0.
   if (by_pid && (to.pid() <= 0 || RosterWord::PidOf(word) != static_cast<std::uint32_t>(to.pid())))
-    return false;
+    return PlainStep::kLook;
   if (to.kind() == To::Kind::kPeer && RosterWord::GenerationOf(word) != to.generation())
-    return false;
-  Box* box = JudgedBox(slot, word);
-  if (box == nullptr) return false;
-  if (name.size() > kNameBytesMax || data.size() > roster_.settings().alert_bytes_max) return false;
-  if (!box->outbox.AppendPlain(name, data)) return false;
-  *alert_id = box->outbox.next_id() - 1;
-  CountAccepted(name.size() + data.size());
-  return true;
+    return PlainStep::kLook;
+  if (name.size() > kNameBytesMax || data.size() > roster_.settings().alert_bytes_max)
+    return PlainStep::kLook;
+  Box& box = boxes_[Index(slot)];
+  const PlainStep step = PlainStepFor(box, slot, word);
+  way->slot = slot;
+  way->bytes = name.size() + data.size();
+  if (step == PlainStep::kQueued) return AddPlain(&box, box.outbox.AppendPlain(name, data), way);
+  if (step == PlainStep::kLook || PlainSize(name.size(), data.size()) > kBodyBytesMax)
+    return PlainStep::kLook;
+  EncodePlain(name, data, plain_ + kHeaderBytes);
+  way->alert_id = box.outbox.next_id();
+  way->packet = {plain_, box.outbox.EncodeAlone(PlainSize(name.size(), data.size()), plain_)};
+  return step;
 }
 
-bool Endpoint::AppendPlain(const Target& target, std::string_view record, std::size_t bytes) {
-  Box* box = JudgedBox(target.slot, target.word.Pack());
-  if (box == nullptr || !box->outbox.AppendPlain(record)) return false;
-  CountAccepted(bytes);
-  return true;
+PlainStep Endpoint::SendPlain(const Target& target, std::string_view record, std::size_t bytes,
+                              PlainWay* way) {
+  Box& box = boxes_[Index(target.slot)];
+  const PlainStep step = PlainStepFor(box, target.slot, target.word.Pack());
+  way->slot = target.slot;
+  way->bytes = bytes;
+  if (step == PlainStep::kQueued) return AddPlain(&box, box.outbox.AppendPlain(record), way);
+  if (step == PlainStep::kLook) return step;
+  CopyBytes(plain_ + kHeaderBytes, record);
+  way->alert_id = box.outbox.next_id();
+  way->packet = {plain_, box.outbox.EncodeAlone(record.size(), plain_)};
+  return step;
+}
+
+void Endpoint::WrotePlain(const PlainWay& way) {
+  Box& box = boxes_[Index(way.slot)];
+  box.turn = turn_;
+  box.outbox.WroteAlone(&meter_);
+  page().writes.Add();
+  CountAccepted(way.bytes);
 }
 
 void Endpoint::CountRefused(const absl::Status& status, std::size_t bytes, bool full) {

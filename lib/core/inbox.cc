@@ -117,7 +117,7 @@ void Inbox::Next(Arrival* arrival) {
       begin_ = end_ = 0;
       return;
     }
-    if (needs_more_ || OpenPacket(arrival)) return;
+    if (needs_more_ || OpenPacket(arrival) || NextPlain(arrival)) return;
   }
 }
 

@@ -84,6 +84,23 @@ class Outbox {
     return true;
   }
 
+  // For a queue that is empty: the header of a packet that carries one plain alert, whose record of
+  // `record_bytes` is in its place already. Returns the packet's size. If it is written,
+  // WroteAlone must follow.
+  std::size_t EncodeAlone(std::size_t record_bytes, char* packet) const {
+    PacketHeader header = header_;
+    header.bytes = static_cast<std::uint16_t>(kHeaderBytes + record_bytes);
+    header.sequence = next_sequence_;
+    EncodeHeader(header, packet);
+    return header.bytes;
+  }
+  void WroteAlone(Meter* meter) {
+    ++next_sequence_;
+    failed_at_ = 0;
+    meter->page().packets_written.Add();
+    meter->page().alerts_written.Add();
+  }
+
   // Queues an alert that fits into a packet. False when memory is short; nothing has changed then.
   bool AppendSmall(const Content& content, SegmentPool* pool);
 

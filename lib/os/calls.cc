@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -78,6 +79,7 @@ constexpr Calls RealCalls() {
   real.pidfd_open = &PidfdOpen;
   real.pidfd_send_signal = &PidfdSendSignal;
   real.kill = &::kill;
+  real.sched_yield = &::sched_yield;
   real.waitid = &::waitid;
   real.waitpid = &::waitpid;
   real.sigaction = &::sigaction;

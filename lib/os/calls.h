@@ -65,6 +65,7 @@ struct Calls {
   int (*pidfd_open)(pid_t pid, unsigned flags);
   int (*pidfd_send_signal)(int pidfd, int signal, siginfo_t* info, unsigned flags);
   int (*kill)(pid_t pid, int signal);
+  int (*sched_yield)();
   int (*waitid)(idtype_t type, id_t id, siginfo_t* info, int options);
   pid_t (*waitpid)(pid_t pid, int* status, int options);
   int (*sigaction)(int signal, const SignalAction* wanted, SignalAction* before);

@@ -15,7 +15,7 @@ int Pump::Start(int inbox_fd, int slots, bool keep_loop_alive) {
   writable_.resize(static_cast<std::size_t>(slots));
   int error = inbox_.Init(loop_, inbox_fd, [this] { client_->OnReadable(); });
   if (error == 0) error = inbox_.Start(UV_READABLE);
-  if (error == 0) error = prepare_.Start(loop_, [this] { client_->OnTurnEnd(); });
+  if (error == 0) error = prepare_.Start(loop_, [this] { client_->OnBeforeWait(); });
   if (error == 0) error = check_.Start(loop_, [this] { OnCheck(); });
   if (error == 0) error = idle_.Init(loop_, [this] { client_->OnMoreWork(); });
   if (error != 0) {

@@ -25,8 +25,9 @@ class PumpClient {
   virtual void OnWritable(
       int slot) = 0;  // the pipe has room, or nobody reads it any more; polling has stopped
   virtual void OnTurnEnd() = 0;
-  virtual void OnNewTurn() = 0;   // once per iteration of the loop, before its second OnTurnEnd
-  virtual void OnMoreWork() = 0;  // work was left: see SetBusy
+  virtual void OnBeforeWait() = 0;  // a turn ends, and the loop waits next unless there is work
+  virtual void OnNewTurn() = 0;     // once per iteration of the loop, before its second OnTurnEnd
+  virtual void OnMoreWork() = 0;    // work was left: see SetBusy
   virtual void OnDeadline() = 0;
   virtual void OnWake() = 0;
   virtual void OnLifeline() = 0;  // the master may be gone

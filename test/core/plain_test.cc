@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The way that most alerts of a turn take, AppendPlain: each condition under which it may be taken,
-// and what it leads to in the receiver.
+// The way that most alerts take, SendPlain: each condition under which it may be taken, and what it
+// leads to in the receiver.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -29,23 +29,27 @@ class Plain : public testing::Test {
     EXPECT_EQ(family->Send(1, To::Slot(2), "second").outcome(), Outcome::kQueued);
   }
   bool Append(const To& to, std::string_view name = "n", std::string_view data = "data") {
-    return sender().AppendPlain(to, name, data, &id);
+    const PlainStep step = sender().SendPlain(to, name, data, &way);
+    EXPECT_NE(step, PlainStep::kWrite);
+    return step == PlainStep::kQueued;
   }
   bool AppendRecord(const Target& target) {
     char record[64];
     EncodePlain("n", "data", record);
-    return sender().AppendPlain(target, std::string_view(record, PlainSize(1, 4)), 5);
+    const std::string_view encoded(record, PlainSize(1, 4));
+    return sender().SendPlain(target, encoded, 5, &way) == PlainStep::kQueued;
   }
   Endpoint& sender() { return family->at(1); }
 
   std::unique_ptr<SimulatedFamily> family;
-  std::uint64_t id = 0;
+  PlainWay way;
 };
 
 TEST_F(Plain, IsDeliveredInItsTurnAndCounted) {
   const Stats before = family->stats(1);
   EXPECT_TRUE(Append(To::Slot(2)));
-  EXPECT_EQ(id, 3u);
+  EXPECT_EQ(way.alert_id, 3u);
+  EXPECT_EQ(way.slot, 2);
   Target target;
   ASSERT_TRUE(sender().Resolve(To::Slot(2), &target).ok());
   EXPECT_TRUE(AppendRecord(target));
@@ -73,6 +77,13 @@ TEST_F(Plain, ByPidAndByPeer) {
   Peer other = family->PeerIn(2);
   ++other.generation;
   EXPECT_FALSE(Append(other));
+}
+
+// The roster word of a slot that nobody has ever had is 0.
+TEST_F(Plain, NotToAFreeSlot) {
+  SimulatedFamily one(GenerousSettings(3));
+  one.Respawn(1);
+  EXPECT_EQ(one.at(1).SendPlain(To::Slot(2), "n", {}, &way), PlainStep::kLook);
 }
 
 TEST_F(Plain, NotToAnybodyWhoHasToBeChosenOrIsNotThere) {
@@ -109,16 +120,121 @@ TEST_F(Plain, NotWhatThePacketHasNoRoomFor) {
   EXPECT_EQ(family->Deliver(2).size(), 3u);
 }
 
-TEST_F(Plain, NotOnceTheTurnHasEnded) {
+// ---- Alone --------------------------------------------------------------------------------------
+
+// Nothing is queued, and the turn is a new one.
+class Alone : public Plain {
+ protected:
+  explicit Alone(const FamilySettings& settings = GenerousSettings(3)) : Plain(settings) {
+    family->EndTurn(1);
+    EXPECT_EQ(family->Deliver(2).size(), 2u);
+  }
+  PlainStep Step(const To& to, std::string_view name = "n", std::string_view data = "data") {
+    return sender().SendPlain(to, name, data, &way);
+  }
+};
+
+TEST_F(Alone, IsWrittenAtOnceAndCounted) {
+  const Stats before = family->stats(1);
+  ASSERT_EQ(Step(To::Slot(2)), PlainStep::kWrite);
+  EXPECT_EQ(way.slot, 2);
+  EXPECT_EQ(way.alert_id, 3u);
+  EXPECT_EQ(family->stats(1).alerts_accepted, before.alerts_accepted) << "not yet";
+  family->Inject(2, std::string_view(static_cast<char*>(way.packet.iov_base), way.packet.iov_len));
+  sender().WrotePlain(way);
+  const Stats after = family->stats(1);
+  EXPECT_EQ(after.alerts_accepted, before.alerts_accepted + 1);
+  EXPECT_EQ(after.bytes_accepted, before.bytes_accepted + 5);
+  EXPECT_EQ(after.alerts_written, before.alerts_written + 1);
+  EXPECT_EQ(after.packets_written, before.packets_written + 1);
+  EXPECT_EQ(after.writes, before.writes + 1);
+  EXPECT_EQ(after.queued_bytes, 0u);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "next").ok());
   family->EndTurn(1);
-  EXPECT_FALSE(Append(To::Slot(2))) << "nobody would write it";
-  Open();
-  EXPECT_TRUE(Append(To::Slot(2)));
+  const std::vector<Delivery> delivered = family->Deliver(2);
+  ASSERT_EQ(delivered.size(), 2u);
+  EXPECT_EQ(delivered[0].name, "n");
+  EXPECT_EQ(delivered[0].data, "data");
+  EXPECT_EQ(delivered[1].name, "next");
+  EXPECT_EQ(family->stats(2).lost_alerts, 0u);
 }
+
+TEST_F(Alone, LeavesNoTraceWhenItIsNotWritten) {
+  ASSERT_EQ(Step(To::Slot(2)), PlainStep::kWrite);
+  ASSERT_EQ(Step(To::Slot(2), "other"), PlainStep::kWrite);
+  EXPECT_EQ(way.alert_id, 3u);
+  EXPECT_EQ(family->Send(1, To::Slot(2), "n").alert_id(), 3u);
+  EXPECT_EQ(family->Deliver(2).size(), 1u);
+}
+
+TEST_F(Alone, OnlyOnceInATurn) {
+  ASSERT_EQ(family->Send(1, To::Slot(2), "n").outcome(), Outcome::kWritten);
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kLook) << "later ones of the turn share a packet";
+  family->EndTurn(1);
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kWrite);
+}
+
+TEST_F(Alone, UpToAFullPacket) {
+  const std::size_t room = kBodyBytesMax - PlainSize(1, 0);
+  EXPECT_EQ(Step(To::Slot(2), "n", MakeData(room + 1)), PlainStep::kLook);
+  ASSERT_EQ(Step(To::Slot(2), "n", MakeData(room)), PlainStep::kWrite);
+  EXPECT_EQ(way.packet.iov_len, kPacketBytesMax);
+}
+
+TEST_F(Alone, NotBeforeAnythingElseThatIsToBeWritten) {
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kLook);
+  family->Settle();
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kWrite);
+}
+
+TEST_F(Alone, NotWhileThePipeIsFull) {
+  sender().Blocked(2);
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kLook);
+}
+
+// The end of the queue has to be told first.
+TEST_F(Alone, NotWhileSomebodyWaitsToBeTold) {
+  const std::string large = MakeData(8000);
+  family->pipe(2).refusals = 1;
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "large", large).ok());
+  family->Pump(1);
+  ASSERT_EQ(sender().queued_bytes(2), 0u);
+  sender().BeginTurn();
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kWrite) << "it has been told";
+}
+
+TEST_F(Alone, NotToOneThatNobodyReadsFor) {
+  family->pipe(2).no_reader = true;
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "lost").ok());
+  family->EndTurn(1);
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kLook);
+}
+
+class AloneSmallCap : public Alone {
+ protected:
+  static FamilySettings SmallCap() {
+    FamilySettings settings = GenerousSettings(3);
+    settings.queued_bytes_max = 8192;
+    return settings;
+  }
+  AloneSmallCap() : Alone(SmallCap()) {}
+};
+
+TEST_F(AloneSmallCap, NotWhereThereWouldBeNoRoomToQueueIt) {
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kWrite);
+  sender().meter().ChargeQueued(4096);
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kWrite);
+  sender().meter().ChargeQueued(1);
+  EXPECT_EQ(Step(To::Slot(2)), PlainStep::kLook);
+  sender().meter().ReleaseQueued(4097);
+}
+
+// ---- Behind others ------------------------------------------------------------------------------
 
 TEST_F(Plain, BehindAFullPipe) {
   family->EndTurn(1);
-  family->pipe(2).refusals = 1;
+  family->pipe(2).refusals = 2;
   ASSERT_EQ(family->Send(1, To::Slot(2), "waits").outcome(), Outcome::kQueued);
   ASSERT_TRUE(sender().blocked(2));
   family->EndTurn(1);

@@ -106,16 +106,29 @@ SendResult SimulatedFamily::SendLent(int from, const To& to, Content content,
   auto lent = std::make_unique<std::string>(content.data);
   content.data = *lent;
   SendResult result(Outcome::kQueued, 0);
-  std::uint64_t id = 0;
-  if (request == nullptr && content.flags == 0 &&
-      at(from).AppendPlain(to, content.name, content.data, &id)) {
-    result = SendResult(Outcome::kQueued, id);
+  PlainWay way;
+  const bool plain = request == nullptr && content.flags == 0;
+  const Outcome outcome =
+      plain ? WritePlain(from, at(from).SendPlain(to, content.name, content.data, &way), way)
+            : Outcome::kRefused;
+  if (outcome != Outcome::kRefused) {
+    result = SendResult(outcome, way.alert_id);
   } else {
     Payload payload(&content, nullptr, &at(from).meter());
     result = Post(from, to, content, &payload, request);
   }
   std::fill(lent->begin(), lent->end(), '!');
   return result;
+}
+
+Outcome SimulatedFamily::WritePlain(int from, PlainStep step, const PlainWay& way) {
+  if (step != PlainStep::kWrite)
+    return step == PlainStep::kQueued ? Outcome::kQueued : Outcome::kRefused;
+  if (before_write) before_write(from, way.slot);
+  if (pipe(way.slot).no_reader || pipe(way.slot).Write(&way.packet, 1) == 0)
+    return Outcome::kRefused;
+  at(from).WrotePlain(way);
+  return Outcome::kWritten;
 }
 
 SendResult SimulatedFamily::SendHandedOver(int from, const To& to, Content content, Buffer data,
@@ -187,9 +200,14 @@ BroadcastResult SimulatedFamily::PostToAll(int from, Scope scope, const Content&
   }
   BroadcastResult result;
   for (const Target& target : targets) {
-    if (!record.empty() &&
-        at(from).AppendPlain(target, record, content.name.size() + content.data.size())) {
+    PlainWay way;
+    const std::size_t bytes = content.name.size() + content.data.size();
+    const Outcome outcome =
+        record.empty() ? Outcome::kRefused
+                       : WritePlain(from, at(from).SendPlain(target, record, bytes, &way), way);
+    if (outcome != Outcome::kRefused) {
       ++result.accepted;
+      if (outcome == Outcome::kWritten) ++result.written;
       continue;
     }
     const bool first_charge = payload->shared == nullptr || result.accepted == 0;

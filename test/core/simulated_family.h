@@ -171,6 +171,7 @@ class SimulatedFamily {
     std::uint64_t deadline = kNever;
     std::uint64_t* request_id = nullptr;
   };
+  Outcome WritePlain(int from, PlainStep step, const PlainWay& way);
   SendResult SendLent(int from, const To& to, Content content, const Terms* request);
   SendResult SendHandedOver(int from, const To& to, Content content, Buffer data,
                             const Terms* request);

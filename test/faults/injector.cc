@@ -237,6 +237,7 @@ void ReplaceCalls() {
   Replace<&Calls::getpid, Site::kGetpid>();
   Replace<&Calls::getppid, Site::kGetppid>();
   Replace<&Calls::kill, Site::kKill>();
+  Replace<&Calls::sched_yield, Site::kSchedYield>();
   Replace<&Calls::pidfd_send_signal, Site::kPidfdSendSignal>();
   Replace<&Calls::waitid, Site::kWaitid>();
   Replace<&Calls::sigaction, Site::kSigaction>();
@@ -277,7 +278,7 @@ Injector::Injector(Tally* tally, const Fault& fault, KernelIs kernel) {
   tally->pids[0] = getpid();
   alarm(kLifeSeconds);
   ReplaceCalls();
-  static_assert(sizeof(Calls) == 33 * sizeof(void*), "a new call of the seam needs a site");
+  static_assert(sizeof(Calls) == 34 * sizeof(void*), "a new call of the seam needs a site");
   core::memory_calls() = {Allocate, Free, Map, Remap, Unmap};
 }
 

@@ -569,6 +569,10 @@ std::vector<Scenario> MakeScenarios() {
   add("Spawn", FamilyOf(1), PlaySpawn);
   add("SendEarly", FamilyOf(1), PlayEarly);
   add("SendSmall", FamilyOf(2), [](Stage& stage) { Exchange(stage, {20, 100, 2000}, false); });
+  add("SendSmallLingering", FamilyOf(2), [](Stage& stage) {
+    stage.attach.linger = 3;
+    Exchange(stage, {20, 100, 2000}, false);
+  });
   // Packets of exactly 4096 bytes, one byte less and one more.
   add("SendFillingPackets", FamilyOf(2), [](Stage& stage) {
     Exchange(stage, {1000, 1000, 1000, 1000, 4050, 4051, 4096}, false);

@@ -46,6 +46,7 @@ std::vector<SiteErrors> MakeTable() {
       {"pidfd_open", "pidfd_open(2)", {EMFILE, ENFILE, ENODEV, ENOMEM, ENOSYS, EPERM}},
       {"pidfd_send_signal", "pidfd_send_signal(2): ESRCH is no failure", {ENOSYS, EPERM}},
       {"kill", "kill(2): another user's, as which it lives; dead is no failure", {EPERM}},
+      {"sched_yield", "sched_yield(2): in Linux always successful", {}},
       {"waitid", "wait(2); ECHILD is an answer", {EINTR}},
       {"waitpid", "wait(2); with ECHILD somebody else has reaped", {ECHILD, EINTR}},
       {"sigaction", "sigaction(2): only seccomp", {EPERM}},

@@ -47,6 +47,7 @@ enum class Site : int {
   kPidfdOpen,
   kPidfdSendSignal,
   kKill,
+  kSchedYield,
   kWaitid,
   kWaitpid,
   kSigaction,

@@ -425,7 +425,7 @@ int Stage::Live(Slot slot, const Part& part, bool own_fork) {
   {
     Actor actor(ledger_, fault_);
     absl::StatusOr<std::unique_ptr<Worker>> attached =
-        Worker::Attach(std::move(slot), actor.loop());
+        Worker::Attach(std::move(slot), actor.loop(), attach);
     if (actor.Note(attached.status())) {
       std::unique_ptr<Worker> worker = *std::move(attached);
       actor.Install(worker.get(), self);

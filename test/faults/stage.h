@@ -154,6 +154,7 @@ class Stage {
   const Fault& fault_;
   Actor me;
   std::unique_ptr<Master> master;
+  AttachOptions attach;  // of workers
   std::vector<Peer> started;
   std::map<pid_t, bool> reaped;  // what OnExit told
   std::function<void(const WorkerExit&)> on_exit;

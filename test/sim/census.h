@@ -46,6 +46,8 @@ namespace alertpipe::sim {
   X(accepted_over_cap, "alerts larger than a cap accepted")                    \
   X(broadcasts, "broadcasts")                                                  \
   X(appended, "alerts added to the packet of others")                          \
+  X(written_alone, "alerts written without being queued")                      \
+  X(lingered, "reads of an inbox that need not have anything")                 \
   X(self_sends, "alerts to oneself")                                           \
   X(replies, "replies")                                                        \
   X(refused_full, "sends refused: a queue is full")                            \

@@ -81,6 +81,7 @@ Plan MakePlan(std::uint64_t seed, Canary canary) {
       break;
   }
   plan.chatty = static_cast<std::uint32_t>(random.Pick(2, 16));
+  plan.linger = sometimes(3, 1, 4);
   return plan;
 }
 

@@ -23,6 +23,7 @@ struct Plan {
   bool attached = true;        // the master runs a loop from the start
   bool attaches_late = false;  // or begins to in the middle
   std::uint32_t alerts_per_turn = 16;
+  std::uint32_t linger = 0;
 
   int slow_slot = -1;  // whose processes take a step where others take many
 

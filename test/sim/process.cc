@@ -111,6 +111,11 @@ void Process::StepPoll() {
     return;
   }
   if (probes_left_ > 0 && BeginProbe()) return;
+  if (attached_ && lingered_ < world_->plan().linger) {
+    ++lingered_;
+    ++world_->census().lingered;
+    return Read();
+  }
   // A turn has ended whenever the loop goes to sleep.
   EndTurnLate();
   asleep_ = !core_->dirty() && !closing_;
@@ -201,6 +206,7 @@ void Process::Read() {
   const std::size_t room = core_->inbox().space_bytes();
   const std::size_t bytes = world_->Read(this);
   leaving_read_ = bytes < room;
+  if (bytes > 0) lingered_ = 0;
   core_->inbox().Received(bytes);
   phase_ = Phase::kHandle;
 }

@@ -83,7 +83,7 @@ class Process {
 
   // A send on its way, with all that the call would have on its stack.
   struct Send {
-    enum class Stage : std::uint8_t { kNone, kResolve, kAccept, kAgain, kWritten };
+    enum class Stage : std::uint8_t { kNone, kResolve, kPlain, kAccept, kAgain, kWritten };
     Stage stage = Stage::kNone;
     AlertKind kind = AlertKind::kPlain;
     bool broadcast = false;
@@ -102,9 +102,11 @@ class Process {
     core::Content content;
     std::string_view view;
     core::SharedData* shared = nullptr;
-    bool accepted = false;   // by its only receiver
-    bool later = false;      // refused for want of room: worth another try
-    std::vector<char> lent;  // the caller's memory, which ends with the call
+    core::PlainWay way;
+    bool plain_failed = false;  // the packet of `way` was not taken
+    bool accepted = false;      // by its only receiver
+    bool later = false;         // refused for want of room: worth another try
+    std::vector<char> lent;     // the caller's memory, which ends with the call
     std::size_t lent_bytes = 0;
     char name[kNameBytesMax + 1];
   };
@@ -168,9 +170,9 @@ class Process {
   void StepResolve();
   void CheckUnreachable();
   void CheckTarget(const core::Target& target);
-  bool AppendOne();
-  bool AppendBroadcast(const core::Target& target);
-  void Appended(const core::Target& target, const core::Admission& admission);
+  bool BeginPlain();
+  void StepPlain();
+  void FinishPlain();
   void StepAccept();
   void StepWritten();
   void Accepted(const core::Target& target, const core::Admission& admission,
@@ -205,6 +207,7 @@ class Process {
   bool orphaned_ = false;
   std::vector<int> leaving_;
   bool leaving_read_ = false;
+  std::uint32_t lingered_ = 0;  // tries of an empty inbox since something was read
 
   bool excused_ = false;  // has found damage that a victim passed on
 

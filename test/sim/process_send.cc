@@ -191,7 +191,7 @@ bool Process::BeginProbe() {
 void Process::FillContent(std::size_t bytes) {
   const bool is_response = send_.kind == AlertKind::kResponse;
   send_.serial = world_->NewSerial();
-  send_.retried = send_.copied = send_.accepted = send_.later = false;
+  send_.retried = send_.copied = send_.accepted = send_.later = send_.plain_failed = false;
   send_.targets.clear();
   send_.at = 0;
   send_.content = core::Content();
@@ -235,6 +235,8 @@ void Process::StepSend() {
     case Send::Stage::kAgain:
       if (send_.at == send_.targets.size()) return FinishSend();
       return StepAccept();
+    case Send::Stage::kPlain:
+      return StepPlain();
     case Send::Stage::kWritten:
       return StepWritten();
   }
@@ -242,7 +244,7 @@ void Process::StepSend() {
 
 void Process::StepResolve() {
   const std::size_t bytes = send_.content.data.size();
-  if (AppendOne()) return FinishSend();
+  if (!send_.broadcast && !std::exchange(send_.plain_failed, false) && BeginPlain()) return;
   if (!core_->CheckContent(send_.content.name, bytes).ok()) return FinishSend();
   if (!PrepareShared(bytes)) {
     ++world_->census().refused_memory;
@@ -292,51 +294,73 @@ void Process::CheckTarget(const core::Target& target) {
   throw Violation(absl::StrCat(ToString(who()), " meant somebody else than ", ToString(found)));
 }
 
-// The way of most alerts, as in EndpointImpl::Send: whom it has been queued for is who a look would
-// find.
-bool Process::AppendOne() {
+// The way of most alerts, as in EndpointImpl::Send. Whom it is for must be who a look would find.
+bool Process::BeginPlain() {
+  const core::Content& content = send_.content;
+  if (send_.owned || send_.kind != AlertKind::kPlain) return false;
   core::Target target;
-  core::Admission admission;
-  const core::Content& content = send_.content;
-  if (send_.broadcast || send_.owned || send_.kind != AlertKind::kPlain ||
-      !core_->AppendPlain(send_.to, content.name, content.data, &admission.alert_id)) {
-    return false;
+  core::PlainStep step;
+  if (send_.broadcast) {
+    if (!content.fits_packet()) return false;
+    target = send_.targets[send_.at];
+    char record[core::kPacketBytesMax];
+    core::EncodePlain(content.name, content.data, record);
+    const std::size_t bytes = core::PlainSize(content.name.size(), content.data.size());
+    step = core_->SendPlain(target, std::string_view(record, bytes),
+                            content.name.size() + content.data.size(), &send_.way);
+  } else {
+    step = core_->SendPlain(send_.to, content.name, content.data, &send_.way);
+    if (step == core::PlainStep::kLook) return false;
+    if (!core_->Resolve(send_.to, &target).ok())
+      throw Violation(absl::StrCat(ToString(who()), " would send to one that takes no alerts"));
+    CheckTarget(target);
+    send_.targets.push_back(target);
   }
-  if (!core_->Resolve(send_.to, &target).ok())
-    throw Violation(absl::StrCat(ToString(who()), " has sent to one that takes no alerts"));
-  CheckTarget(target);
-  Appended(target, admission);
+  if (step == core::PlainStep::kLook) return false;
+  send_.stage = Send::Stage::kPlain;
+  if (step == core::PlainStep::kQueued) {
+    ++world_->census().appended;
+    FinishPlain();
+  }
   return true;
 }
 
-bool Process::AppendBroadcast(const core::Target& target) {
-  const core::Content& content = send_.content;
-  if (!send_.broadcast || send_.kind != AlertKind::kPlain || !content.fits_packet()) return false;
-  char record[core::kPacketBytesMax];
-  core::EncodePlain(content.name, content.data, record);
-  const std::size_t bytes = core::PlainSize(content.name.size(), content.data.size());
-  if (!core_->AppendPlain(target, std::string_view(record, bytes),
-                          content.name.size() + content.data.size())) {
-    return false;
+// Between the look at the roster and this anything may have happened to others.
+void Process::StepPlain() {
+  const core::Target& target = send_.targets[send_.at];
+  if (world_->Fault(world_->plan().eintr)) {
+    ++world_->census().eintr;
+    return;
   }
-  core::Admission admission;
-  admission.alert_id = core_->next_id(target.slot) - 1;
-  Appended(target, admission);
-  return true;
+  if (world_->word(target.slot).generation != target.word.generation)
+    ++world_->census().late_writes;
+  if (world_->Write(this, target.slot, &send_.way.packet, 1).error == 0) {
+    ++world_->census().written_alone;
+    core_->WrotePlain(send_.way);
+    return FinishPlain();
+  }
+  send_.plain_failed = true;
+  if (send_.broadcast) {
+    send_.stage = Send::Stage::kAccept;
+  } else {
+    send_.targets.clear();
+    send_.stage = Send::Stage::kResolve;
+  }
 }
 
-void Process::Appended(const core::Target& target, const core::Admission& admission) {
-  ++world_->census().appended;
+void Process::FinishPlain() {
+  const core::Target& target = send_.targets[send_.at];
+  core::Admission admission;
+  admission.alert_id = send_.way.alert_id;
   const std::size_t queued = core_->queued_bytes(target.slot);
   Accepted(target, admission, queued, core_->meter().queued_bytes());
+  ++send_.at;
+  send_.stage = Send::Stage::kAccept;
 }
 
 void Process::StepAccept() {
   const core::Target& target = send_.targets[send_.at];
-  if (AppendBroadcast(target)) {
-    ++send_.at;
-    return;
-  }
+  if (send_.broadcast && !std::exchange(send_.plain_failed, false) && BeginPlain()) return;
   const bool request = send_.kind == AlertKind::kRequest;
   if (request) {
     ResponseCallback callback = [](Response&) {};
