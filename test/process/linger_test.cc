@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lingering: an inbox that is empty is tried again before the loop waits.
+#include <string>
+#include <vector>
+
+#include "family.h"
+#include "runner/test_case.h"
+
+namespace alertpipe::process {
+namespace {
+
+using absl::StatusCode;
+
+AttachOptions Lingering(int tries) {
+  AttachOptions options;
+  options.linger = tries;
+  return options;
+}
+
+struct Board {
+  Count rounds[3];
+  Count ticks[3];
+  Count reads[3];
+  Count reads_empty[3];
+  Count flag;
+};
+
+TEST(LingerOption, OutOfRangeIsRefused) {
+  Family family(FamilyOf(1), MasterIs::kWithoutLoop);
+  EXPECT_TRUE(Says(family.Attach(Lingering(-1)), StatusCode::kInvalidArgument,
+                   {"linger", "0 to 10000", "was -1"}));
+  EXPECT_TRUE(Says(family.Attach(Lingering(kLingerMax + 1)), StatusCode::kInvalidArgument,
+                   {"linger", "was 10001"}));
+  EXPECT_TRUE(family.Attach(Lingering(kLingerMax)).ok());
+}
+
+std::size_t SizeOf(std::uint64_t round) {
+  constexpr std::size_t kSizes[] = {8, 8, 100, 4000, 4061, 9000, 70000};
+  return kSizes[round % std::size(kSizes)];
+}
+
+// Slot 1 asks, slot 2 answers; both check the number of the round.
+void Talk(Member& me, Board* board, std::uint64_t rounds) {
+  const int slot = me.slot();
+  const int other = 3 - slot;
+  std::uint64_t expected = slot == 1 ? 1 : 0;
+  me->Receive("round", [&](Alert& alert) {
+    const std::uint64_t round = NumberOf(alert.data());
+    me.Check(round == expected, "a round is missing");
+    me.Check(alert.data() == Numbered(round, SizeOf(round)), "other data");
+    ++board->rounds[slot];
+    expected = round + 2;
+    if (round >= rounds) return;
+    me.Check(alert.Reply("round", Numbered(round + 1, SizeOf(round + 1))).ok(), "refused");
+  });
+  if (slot == 1) me->Send(To::Slot(other), "round", Numbered(0, SizeOf(0)));
+  me.Every(1, [&] {
+    board->ticks[slot]++;
+    board->reads[slot] = me->stats().reads;
+    board->reads_empty[slot] = me->stats().reads_empty;
+  });
+  me.Run();
+}
+
+TEST(Linger, AConversationIsWholeAndTriesInVainAreCounted) {
+  constexpr std::uint64_t kRounds = 20000;
+  Shared<Board> board;
+  Family family(FamilyOf(2));
+  for (int i = 0; i < 2; ++i)
+    family.Spawn([&](Member& me) { Talk(me, &*board, kRounds); }, Lingering(3));
+  ASSERT_TRUE(family.Until([&] {
+    return board->rounds[1] + board->rounds[2] == kRounds + 1 && board->reads_empty[1] > 0 &&
+           board->reads_empty[2] > 0;
+  }));
+}
+
+TEST(Linger, WithoutItNoReadIsInVain) {
+  constexpr std::uint64_t kRounds = 2000;
+  Shared<Board> board;
+  Family family(FamilyOf(2));
+  for (int i = 0; i < 2; ++i) family.Spawn([&](Member& me) { Talk(me, &*board, kRounds); });
+  ASSERT_TRUE(family.Until([&] {
+    return board->rounds[1] + board->rounds[2] == kRounds + 1 && board->ticks[1] > 0 &&
+           board->ticks[2] > 0;
+  }));
+  EXPECT_EQ(board->reads_empty[1] + board->reads_empty[2], 0u);
+}
+
+// Each finds the other's alert before it would fall asleep, for ever.
+TEST(Linger, TimersRunInAConversationThatDoesNotEnd) {
+  Shared<Board> board;
+  Family family(FamilyOf(2));
+  for (int i = 0; i < 2; ++i)
+    family.Spawn([&](Member& me) { Talk(me, &*board, ~std::uint64_t{0}); }, Lingering(kLingerMax));
+  ASSERT_TRUE(family.Until([&] { return board->ticks[1] >= 50 && board->ticks[2] >= 50; }));
+}
+
+// Its timer makes the loop turn, and nothing to be read.
+TEST(Linger, WhoReceivesNothingDoesNotTry) {
+  Shared<Board> board;
+  Family family(FamilyOf(1));
+  const Peer worker = family.Spawn(
+      [&](Member& me) {
+        me->Receive("n", [&](Alert&) { ++board->rounds[1]; });
+        me.Every(1, [&] {
+          ++board->ticks[1];
+          board->reads[1] = me->stats().reads;
+        });
+        me.Run();
+      },
+      Lingering(100));
+  ASSERT_TRUE(family->Send(worker, "n").ok());
+  ASSERT_TRUE(family.Until([&] { return board->rounds[1] == 1; }));
+  const std::uint64_t first = board->ticks[1];
+  ASSERT_TRUE(family.Until([&] { return board->ticks[1] >= first + 3; }));
+  const std::uint64_t reads = board->reads[1];
+  EXPECT_GE(reads, 101u) << "it has lingered";
+  const std::uint64_t second = board->ticks[1];
+  ASSERT_TRUE(family.Until([&] { return board->ticks[1] >= second + 20; }));
+  EXPECT_EQ(board->reads[1], reads);
+}
+
+// That the pipe has room again is heard in the loop only.
+TEST(Linger, NotWhileAPipeIsFull) {
+  Shared<Board> board;
+  Family family(TightFamilyOf(2));
+  const Peer deaf = family.SpawnDeaf([](Member&) {});
+  const Peer worker = family.Spawn(
+      [&](Member& me) {
+        me->Receive("fill", [&](Alert&) {
+          while (me->Send(To::Slot(deaf.slot), "n", Pattern(3000, 1)).outcome() ==
+                 Outcome::kWritten) {
+            me->Flush();
+          }
+          board->reads_empty[1] = me->stats().reads_empty;
+        });
+        me->Receive("n", [&](Alert&) {
+          ++board->rounds[1];
+          board->reads_empty[2] = me->stats().reads_empty;
+        });
+        me.Run();
+      },
+      Lingering(100));
+  ASSERT_TRUE(family->Send(worker, "fill").ok());
+  for (std::uint64_t round = 1; round <= 5; ++round) {
+    ASSERT_TRUE(family->Send(worker, "n").ok());
+    ASSERT_TRUE(family.Until([&] { return board->rounds[1] == round; }));
+  }
+  EXPECT_EQ(board->reads_empty[2], board->reads_empty[1]);
+  family.Wake(deaf);
+}
+
+TEST(Linger, HandlersMayEndTheEndpoint) {
+  Shared<Board> board;
+  Family family(FamilyOf(2));
+  const Peer destroyed = family.Spawn(
+      [&](Member& me) {
+        me->Receive("n", [&](Alert& alert) {
+          alert.Reply("gone");
+          me.worker.reset();
+        });
+        me.Run();
+      },
+      Lingering(1000));
+  const Peer closed = family.Spawn(
+      [&](Member& me) {
+        me->Receive("n", [&](Alert& alert) {
+          alert.Reply("gone");
+          me.End();
+        });
+        me.Run();
+      },
+      Lingering(1000));
+  family->Receive("gone", [&](Alert&) { ++board->rounds[0]; });
+  family.ExpectExit(destroyed, 0);
+  family.ExpectExit(closed, 0);
+  ASSERT_TRUE(family.Ready());
+  for (const Peer& worker : {destroyed, closed}) {
+    // The first makes it linger, the second finds it so, mostly.
+    family->Send(worker, "other");
+    family->Flush();
+    family->Send(worker, "n");
+  }
+  ASSERT_TRUE(family.Until([&] { return board->rounds[0] == 2; }));
+  ASSERT_TRUE(family.Until([&] { return family.exits.size() == 2; }));
+}
+
+}  // namespace
+}  // namespace alertpipe::process
