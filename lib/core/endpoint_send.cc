@@ -234,7 +234,8 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   const bool open_to_all = target.word.takes_alerts() && !Gone(slot, target.word);
   box.judged_word = open_to_all ? target.word.Pack() : kNoWord;
   admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
-  admission.write_now = !box.blocked && (admission.idle || box.outbox.has_full());
+  admission.write_now =
+      !box.blocked && (admission.idle || box.outbox.has_full(roster_.settings().runs != 0));
   box.turn = turn_;
   if (!admission.idle) MarkDirty(slot);
   return admission;
@@ -256,7 +257,8 @@ PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word) c
     return idle ? PlainStep::kWrite : PlainStep::kLook;
   }
   // What is queued must leave without being asked for, and no packet be full that should leave now.
-  if (!box.blocked && (!box.dirty || box.outbox.has_full())) return PlainStep::kLook;
+  if (!box.blocked && (!box.dirty || box.outbox.has_full(settings.runs != 0)))
+    return PlainStep::kLook;
   // An alert that was handed over may have exceeded a cap; nothing may be added then.
   const bool within = box.outbox.queued_bytes() <= settings.queued_bytes_per_peer_max &&
                       in_all <= settings.queued_bytes_max;

@@ -2,6 +2,7 @@
 #include "core/outbox.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/check.h"
 
@@ -39,6 +40,11 @@ Record RecordOf(RecordKind kind, const Content& content) {
   record.request_id = content.request_id;
   record.name = content.name;
   return record;
+}
+
+void Pad(Packet* packet) {
+  std::memset(packet->bytes + packet->used, kPadding, packet->room());
+  packet->used = kPacketBytesMax;
 }
 
 std::size_t HeldBy(const Segment& segment) {
@@ -190,6 +196,12 @@ std::uint64_t Outbox::sequence_written() const {
                                                : static_cast<const Bulk*>(head_)->sequence;
 }
 
+// Whether a full packet follows.
+bool Outbox::BeginsRun(const Packet& packet) const {
+  const Segment* next = packet.next;
+  return next != nullptr && (next != tail_ || OpenRoom() == 0);
+}
+
 int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
   int count = 0;
   int packets = 0;
@@ -197,8 +209,9 @@ int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
   for (Segment* segment = head_; segment != nullptr && packets < run_max; segment = segment->next) {
     if (segment->kind == Segment::Kind::kPacket) {
       auto* packet = static_cast<Packet*>(segment);
-      if (full_only && packet == tail_ && packet->room() > 0) break;
-      if (packets > 0 && packet->used != kPacketBytesMax) break;
+      const bool open = packet == tail_ && packet->room() > 0;
+      if (open && (full_only || packets > 0)) break;
+      if (!open && (packets > 0 || (run_max > 1 && BeginsRun(*packet)))) Pad(packet);
       PacketHeader header = header_;
       header.bytes = static_cast<std::uint16_t>(packet->used);
       header.sequence = packet->sequence;

@@ -129,8 +129,12 @@ class Outbox {
   }
 
   bool empty() const { return head_ == nullptr; }
-  // Whether something waits that no later alert can share.
-  bool has_full() const { return head_ != tail_; }
+  // Whether something waits that no later alert can share, and, where `runs` of packets leave in
+  // one write, enough for a run.
+  bool has_full(bool runs) const {
+    return head_ != tail_ && (!runs || head_->kind == Segment::Kind::kBulk ||
+                              head_->next != tail_ || OpenRoom() == 0);
+  }
   // What is held for this queue, and counts against the cap per peer: 4096 bytes for each packet,
   // and all of the data that is referred to until the last of it has left, shared or not.
   std::size_t queued_bytes() const { return queued_bytes_; }
@@ -138,9 +142,9 @@ class Outbox {
   std::size_t load() const { return queued_bytes_ - OpenRoom(); }
 
   // Fills `parts` with the next thing to write: one packet, or a run of at most `run_max` packets
-  // of exactly 4096 bytes. Returns the number of parts, 0 when the queue is empty. Valid until the
-  // next call on this outbox. With `full_only`, a packet that later alerts can still share is left
-  // out.
+  // of exactly 4096 bytes, those that are closed padded where that makes a run. Returns the number
+  // of parts, 0 when the queue is empty. Valid until the next call on this outbox. With
+  // `full_only`, a packet that later alerts can still share is left out.
   static constexpr int kRunMax = 4;
   static constexpr int kPartsMax = 2 * kRunMax;
   int Gather(iovec parts[kPartsMax], int run_max, bool full_only);
@@ -170,6 +174,7 @@ class Outbox {
   void Link(Segment* segment);
   void PopHead();
   void AddRecord(Packet* packet, const Record& record);
+  bool BeginsRun(const Packet& packet) const;
   void NoteWritten(const Packet& packet, Meter* meter);
 
   PacketHeader header_;

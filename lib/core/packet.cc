@@ -98,8 +98,12 @@ std::size_t EncodeRecord(const Record& record, char* to) {
 
 RecordReader::Step RecordReader::Next(Record* record) {
   if (rest_.empty()) return Step::kEnd;
-  if (rest_.size() < kRecordBytes) return Step::kMalformed;
   const char* from = rest_.data();
+  if (*from == kPadding && std::memcmp(from, from + 1, rest_.size() - 1) == 0) {
+    rest_ = std::string_view();  // zeroes to the end
+    return Step::kEnd;
+  }
+  if (rest_.size() < kRecordBytes) return Step::kMalformed;
   const auto kind_and_flags = Load<std::uint8_t>(from);
   const std::uint8_t kind = kind_and_flags & kKindMask;
   const auto flags = static_cast<std::uint8_t>(kind_and_flags & ~kKindMask);

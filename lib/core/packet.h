@@ -58,6 +58,9 @@ enum class RecordKind : std::uint8_t {
   kUnhandled = 22,    // u64 request id, one or more: these requests get no response
 };
 
+// In the place of a record's first byte: what is left of the packet is padding, all of it zero.
+inline constexpr char kPadding = 0;
+
 inline constexpr std::uint8_t kHasRequestId = 0x20;
 inline constexpr std::uint8_t kIsResponse = 0x40;
 

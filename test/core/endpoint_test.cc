@@ -83,8 +83,12 @@ TEST(Turn, LaterOnesShareAPacketAtItsEnd) {
   EXPECT_TRUE(family->at(1).AllWritten());
 }
 
+// Where no runs of packets can be written.
 TEST(Turn, AFullPacketLeavesBeforeTheEnd) {
-  const auto family = RoomyWorkers(2);
+  FamilySettings settings = GenerousSettings(3);
+  settings.pipe_capacity = 65536;
+  settings.runs = 0;
+  const auto family = SimulatedFamily::WithWorkers(settings);
   const std::string data = MakeData(1500);
   std::vector<Outcome> outcomes;
   outcomes.reserve(5);
@@ -95,6 +99,29 @@ TEST(Turn, AFullPacketLeavesBeforeTheEnd) {
   EXPECT_EQ(family->Deliver(2).size(), 2u);
   EXPECT_EQ(outcomes[0], Outcome::kWritten);
   EXPECT_EQ(outcomes[4], Outcome::kQueued);
+}
+
+// In one write, for which they are padded.
+TEST(Turn, ARunOfFullPacketsLeavesBeforeTheEnd) {
+  FamilySettings settings = GenerousSettings(3);
+  settings.pipe_capacity = 65536;
+  const auto family = SimulatedFamily::WithWorkers(settings);
+  const std::string data = MakeData(1500);
+  const auto send = [&](int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(family->Send(1, To::Slot(2), "n", data).ok());
+  };
+  send(5);
+  EXPECT_EQ(family->Deliver(2).size(), 1u) << "one full packet waits for another";
+  const Stats before = family->stats(1);
+  send(1);  // starts a third
+  const Stats after = family->stats(1);
+  EXPECT_EQ(after.writes - before.writes, 1u);
+  EXPECT_EQ(after.packets_written - before.packets_written, 2u);
+  EXPECT_EQ(family->pipe(2).bytes(), 8192u);
+  EXPECT_EQ(family->Deliver(2).size(), 4u);
+  family->EndTurn(1);
+  EXPECT_EQ(family->Deliver(2).size(), 1u);
+  EXPECT_EQ(family->stats(2).damaged_records, 0u);
 }
 
 TEST(Turn, ANewTurnStartsAnew) {
@@ -606,7 +633,7 @@ TEST(Blocked, WhatWaitedForTheEndOfTheTurnIsNotTriedEither) {
   family->Send(1, To::Slot(2), "a");
   family->Send(1, To::Slot(2), "b");  // waits for the end of the turn
   family->pipe(2).refusals = 1;
-  family->Send(1, To::Slot(2), "large", MakeData(5000));
+  family->Send(1, To::Slot(2), "large", MakeData(15000));
   ASSERT_TRUE(family->at(1).blocked(2));
   const std::uint64_t writes = family->stats(1).writes;
   family->EndTurn(1);

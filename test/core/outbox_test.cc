@@ -105,15 +105,66 @@ TEST(Packing, ALargeAlertFillsTheOpenPacketFrom64BytesOn) {
 TEST(Packing, SmallAlertsShareAPacketToItsLastByte) {
   OutboxBench bench;
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(bench.Lend("", MakeData(1016 - kRecordBytes)));
-  EXPECT_FALSE(bench.outbox.has_full());
+  EXPECT_FALSE(bench.outbox.has_full(false));
   ASSERT_TRUE(bench.Lend("", ""));
-  EXPECT_TRUE(bench.outbox.has_full());
+  EXPECT_TRUE(bench.outbox.has_full(false));
   EXPECT_EQ(bench.Write(1), 1);
   EXPECT_EQ(bench.stream.size(), kPacketBytesMax);
   bench.WriteAll();
   EXPECT_EQ(bench.stream.size(), kPacketBytesMax + kHeaderBytes + kRecordBytes);
   EXPECT_EQ(bench.ReadStream().size(), 5u);
   bench.ExpectAtRest();
+}
+
+// What is closed is filled up with zeroes where that makes a run; a packet that leaves alone is
+// not, and the open one never.
+TEST(Packing, ClosedPacketsArePaddedForARun) {
+  const std::string data = MakeData(1500);
+  const auto fill = [&](OutboxBench* bench, int alerts) {
+    for (int i = 0; i < alerts; ++i) ASSERT_TRUE(bench->Lend("n", data));
+  };
+  OutboxBench alone;
+  fill(&alone, 3);
+  EXPECT_EQ(alone.Write(1), 1);
+  EXPECT_LT(alone.stream.size(), kPacketBytesMax) << "no runs";
+  OutboxBench closed;
+  fill(&closed, 3);
+  EXPECT_EQ(closed.Write(2), 1);
+  EXPECT_LT(closed.stream.size(), kPacketBytesMax) << "the other one is open";
+  for (const bool full_only : {false, true}) {
+    OutboxBench run;
+    fill(&run, 5);
+    EXPECT_EQ(run.Write(3, full_only), 2);
+    EXPECT_EQ(run.stream.size(), 2 * kPacketBytesMax);
+    run.WriteAll();
+    EXPECT_LT(run.stream.size(), 3 * kPacketBytesMax);
+    EXPECT_EQ(run.ReadStream().size(), 5u);
+    run.ExpectAtRest();
+  }
+  // Taken only in part: it stays padded, and its alerts are still there if they fail.
+  OutboxBench torn;
+  fill(&torn, 5);
+  EXPECT_EQ(torn.Write(2, false, 1), 1);
+  torn.WriteAll();
+  EXPECT_EQ(torn.ReadStream().size(), 5u);
+}
+
+TEST(Packing, IsFullWhenARunIs) {
+  const std::string data = MakeData(3000);
+  OutboxBench bench;
+  for (int packets = 1; packets <= 3; ++packets) {
+    ASSERT_TRUE(bench.Lend("n", data));
+    EXPECT_EQ(bench.outbox.has_full(false), packets > 1) << packets;
+    EXPECT_EQ(bench.outbox.has_full(true), packets > 2) << packets;
+  }
+  bench.WriteAll();
+  ASSERT_TRUE(bench.Lend("n", data));
+  ASSERT_TRUE(bench.Lend("", MakeData(kWholeBytesMax)));
+  EXPECT_TRUE(bench.outbox.has_full(true)) << "the last one is full as well";
+  bench.WriteAll();
+  ASSERT_TRUE(bench.Lend("large", MakeData(3 * kPartBytesMax)));
+  EXPECT_TRUE(bench.outbox.has_full(true));
+  bench.WriteAll();
 }
 
 TEST(Packing, RequestIdsAndFlagsTravel) {

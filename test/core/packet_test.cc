@@ -281,6 +281,28 @@ TEST(Records, ClaimingMoreThanIsThereIsMalformed) {
   }
 }
 
+TEST(Records, ZeroesToTheEndArePaddingAndNothingElseIs) {
+  Record record;
+  record.name = "n";
+  record.data = "data";
+  const std::string encoded = EncodeOne(record);
+  for (std::size_t zeroes = 1; zeroes <= 40; ++zeroes) {
+    Record out;
+    const std::string padded = encoded + std::string(zeroes, kPadding);
+    RecordReader reader(padded);
+    ASSERT_EQ(reader.Next(&out), RecordReader::Step::kRecord);
+    EXPECT_EQ(reader.Next(&out), RecordReader::Step::kEnd) << zeroes;
+    EXPECT_TRUE(reader.done());
+    for (std::size_t at = encoded.size() + 1; at < padded.size(); ++at) {
+      std::string other = padded;
+      other[at] = 1;
+      RecordReader damaged(other);
+      ASSERT_EQ(damaged.Next(&out), RecordReader::Step::kRecord);
+      EXPECT_EQ(damaged.Next(&out), RecordReader::Step::kMalformed) << zeroes << ", " << at;
+    }
+  }
+}
+
 TEST(Records, UnknownKindsAndFlagsAreMalformed) {
   Record record;
   record.data = std::string_view("0123456789abcdef");

@@ -19,8 +19,9 @@ namespace {
 // Two workers, the first of which has an open packet for the second.
 class Plain : public testing::Test {
  protected:
-  explicit Plain(FamilySettings settings = GenerousSettings(3))
-      : family(SimulatedFamily::WithWorkers(settings)) {
+  explicit Plain(FamilySettings settings = GenerousSettings(3)) {
+    settings.runs = 0;
+    family = SimulatedFamily::WithWorkers(settings);
     Open();
   }
 

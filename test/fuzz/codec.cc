@@ -116,17 +116,31 @@ void CheckSame(const core::Record& record, const NaiveRecord& naive) {
   Require(record.data == naive.data, "the data differ");
 }
 
+// The short way of the common case.
+void CheckPlain(core::RecordReader* reader, bool good, const NaiveRecord& naive) {
+  const std::size_t before = reader->rest_bytes();
+  std::string_view name;
+  std::string_view data;
+  const bool is_plain = good && naive.kind == 1 && !naive.has_request_id && !naive.response;
+  RequireEqual(reader->NextPlain(&name, &data), is_plain, "is it a plain record?");
+  RequireEqual(before - reader->rest_bytes(), is_plain ? naive.size : 0, "bytes of a plain record");
+  if (!is_plain) return;
+  Require(name == naive.name && data == naive.data, "a plain record is another");
+}
+
 void CheckRecords(std::string_view body) {
   core::RecordReader reader(body);
   core::Record record;
   while (true) {
     RequireEqual(reader.rest_bytes(), body.size(), "bytes that are left");
     RequireEqual(reader.done(), body.empty(), "done");
+    core::RecordReader plain = reader;
     const core::RecordReader::Step step = reader.Next(&record);
-    Require((step == core::RecordReader::Step::kEnd) == body.empty(), "is it the end?");
-    if (body.empty()) return;
+    Require((step == core::RecordReader::Step::kEnd) == IsPadding(body), "is it the end?");
     NaiveRecord naive;
-    const bool good = ReadNaively(body, &naive);
+    const bool good = !IsPadding(body) && ReadNaively(body, &naive);
+    CheckPlain(&plain, good, naive);
+    if (IsPadding(body)) return;
     Require((step == core::RecordReader::Step::kRecord) == good, "is it a record?");
     if (!good) return;
     CheckSame(record, naive);

@@ -141,7 +141,7 @@ void NaiveReceiver::Packet(const NaiveHeader& header, std::string_view body) {
     return Damage(1, header.length, header.source_slot);
   }
   Follow(header);
-  while (!body.empty()) {
+  while (!IsPadding(body)) {
     NaiveRecord record;
     if (!ReadRecord(body, &record) || !TakeRecord(header, record)) {
       ++counters_["damaged_records"];

@@ -67,6 +67,13 @@ std::string WriteRecord(const NaiveRecord& record) {
   return bytes + record.name + record.data;
 }
 
+bool IsPadding(std::string_view bytes) {
+  for (const char byte : bytes) {
+    if (byte != 0) return false;
+  }
+  return true;
+}
+
 bool ReadRecord(std::string_view bytes, NaiveRecord* record) {
   if (bytes.size() < 4) return false;
   const auto first = static_cast<int>(NumberAt(bytes, 0, 1));

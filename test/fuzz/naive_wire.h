@@ -48,6 +48,8 @@ struct NaiveRecord {
 };
 
 std::string WriteRecord(const NaiveRecord& record);
+// Whether what is left of a packet is padding.
+bool IsPadding(std::string_view bytes);
 // The record at the beginning of `bytes`, which are not empty. False: it is none.
 bool ReadRecord(std::string_view bytes, NaiveRecord* record);
 

@@ -436,7 +436,7 @@ class Words {
               "written for somebody else");
       std::string_view body = bytes.substr(32);
       NaiveRecord record;
-      for (; !body.empty(); body.remove_prefix(record.size)) {
+      for (; !IsPadding(body); body.remove_prefix(record.size)) {
         Require(ReadRecord(body, &record), "no record");
         ++written_;
       }

@@ -303,7 +303,9 @@ std::vector<std::pair<std::string, std::string>> BrokenRecords() {
   };
   for (int kind = 0; kind < 32; ++kind) {
     if ((kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 21)) continue;
-    broken.emplace_back("unknown kind " + std::to_string(kind), Bytes({kind, 0, 0, 0}));
+    // With four zeroes the rest would be padding.
+    const int data_bytes = kind == 0 ? 1 : 0;
+    broken.emplace_back("unknown kind " + std::to_string(kind), Bytes({kind, 0, data_bytes, 0}));
   }
   for (int kind = 16; kind <= 21; ++kind) {
     broken.emplace_back("a control body of 3 bytes, kind " + std::to_string(kind),
