@@ -228,6 +228,7 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
                                                const MakeTerms* make_terms) {
   const std::size_t bytes =
       content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
+  content.to_many = true;
   if (absl::Status open = CheckOpen(); !open.ok()) return Refused(std::move(open), bytes);
   if (absl::Status may = core_.CheckMaySend(); !may.ok()) return Refused(std::move(may), bytes);
   Payload payload;
@@ -340,7 +341,10 @@ void EndpointImpl::FlushSlot(int slot, bool full_only) {
     }
     core_.Wrote(slot, result.bytes);
     written += result.bytes;
-    if (written >= kBytesPerFlushMax) break;
+    if (written >= kBytesPerFlushMax) {
+      core_.WriteLater(slot);
+      return;
+    }
   }
   if (core_.HasOutput(slot)) core_.MarkDirty(slot);
 }

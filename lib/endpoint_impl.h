@@ -161,7 +161,10 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void OnWritable(int slot) override;
   void OnTurnEnd() override;
   void OnBeforeWait() override;
-  void OnNewTurn() override { handled_ = 0; }
+  void OnNewTurn() override {
+    handled_ = 0;
+    bytes_read_ = 0;
+  }
   void OnMoreWork() override;
   void OnDeadline() override;
   void OnWake() override;
@@ -215,6 +218,11 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void WaitForRoom(int slot, int fd, int write_error);
   void FlushDirty();
   void EnsureNonBlocking(int fd);
+  // What may be read and handled before the loop's other descriptors get their turn.
+  static constexpr std::size_t kBytesPerTurnMax = 1048576;
+  bool TurnHasRoom() const {
+    return handled_ < alerts_per_turn_max_ && bytes_read_ < kBytesPerTurnMax;
+  }
   std::size_t ReadOnce();
   void ReadOn(const std::shared_ptr<EndpointImpl>& self);
   bool HasTurnWork() const;
@@ -247,11 +255,12 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   std::optional<uv::Pump> pump_;
   int alerts_per_turn_max_ = 1;
   int linger_ = 0;
-  bool heard_ = false;      // something was read since the loop waited last
-  bool lingering_ = false;  // the loop has to turn before lingering goes on
-  int handled_ = 0;         // in this turn
-  bool handling_ = false;   // inside a handler or hook: a nested uv_run must not deliver
-  bool telling_ = false;    // inside TellEvents
+  bool heard_ = false;          // something was read since the loop waited last
+  bool lingering_ = false;      // the loop has to turn before lingering goes on
+  int handled_ = 0;             // in this turn
+  std::size_t bytes_read_ = 0;  // the same
+  bool handling_ = false;       // inside a handler or hook: a nested uv_run must not deliver
+  bool telling_ = false;        // inside TellEvents
   bool tell_all_ = false;
   std::vector<int> flushing_;               // reused
   std::vector<core::Target> broadcasting_;  // reused

@@ -21,9 +21,6 @@
 namespace alertpipe::internal {
 namespace {
 
-// What may be read in a row before the loop's other descriptors get their turn.
-constexpr std::size_t kBytesPerTurnMax = 1048576;
-
 absl::string_view View(std::string_view text) {
   return absl::string_view(text.data(), text.size());
 }
@@ -115,18 +112,18 @@ bool EndpointImpl::MayLinger() const {
 // read that found something is a turn of its own.
 void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
   int tries = 0;
-  while (tries < linger_ && handled_ < alerts_per_turn_max_ && MayLinger()) {
+  while (tries < linger_ && TurnHasRoom() && MayLinger()) {
     os::calls().sched_yield();
-    (void)ReadOnce();
-    if (!core_.inbox().pending()) {
+    const std::size_t before = bytes_read_;
+    ReadOn(self);
+    if (bytes_read_ == before) {
       ++tries;
-      continue;
+    } else {
+      tries = 0;
+      OnTurnEnd();
     }
-    tries = 0;
-    HandleArrivals(self);
-    OnTurnEnd();
   }
-  heard_ = lingering_ = tries < linger_ && handled_ >= alerts_per_turn_max_ && MayLinger();
+  heard_ = lingering_ = tries < linger_ && !TurnHasRoom() && MayLinger();
   UpdateBusy();
 }
 
@@ -134,7 +131,7 @@ void EndpointImpl::OnMoreWork() {
   if (handling_ || !guard_.InOwner()) return;
   const bool pending = core_.inbox().pending();
   const bool reads = !read_failed_ && (!leaving_.empty() || core_.wants_read());
-  if (!pending && (!reads || handled_ >= alerts_per_turn_max_)) return;
+  if (!pending && (!reads || !TurnHasRoom())) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   if (!pending) (void)ReadOnce();
   HandleArrivals(alive);
@@ -148,7 +145,7 @@ void EndpointImpl::OnReadable() {
     pump_->PauseInbox(true);
     return;
   }
-  if (core_.inbox().pending() || handled_ >= alerts_per_turn_max_) return;
+  if (core_.inbox().pending() || !TurnHasRoom()) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   heard_ = linger_ > 0;
   ReadOn(alive);
@@ -168,17 +165,12 @@ void EndpointImpl::EnsureNonBlocking(int fd) {
 // A read that brings a full packet or more is one of many: the next packet is on its way, and to
 // read on costs less than to ask the loop whether it has come. (Stream of 1 MB: twice as fast.)
 void EndpointImpl::ReadOn(const std::shared_ptr<EndpointImpl>& self) {
-  std::size_t bytes = ReadOnce();
-  HandleArrivals(self);
-  for (std::size_t all = bytes; bytes >= core::kPacketBytesMax && all < kBytesPerTurnMax;
-       all += bytes) {
-    if (!on_loop() || read_failed_ || handled_ >= alerts_per_turn_max_ ||
-        core_.inbox().pending()) {
-      return;
-    }
+  std::size_t bytes;
+  do {
     bytes = ReadOnce();
     HandleArrivals(self);
-  }
+  } while (bytes >= core::kPacketBytesMax && on_loop() && !read_failed_ && TurnHasRoom() &&
+           !core_.inbox().pending());
 }
 
 // Returns the bytes that came.
@@ -198,6 +190,7 @@ std::size_t EndpointImpl::ReadOnce() {
   }
   // An empty pipe is a packet boundary as well.
   inbox.Received(result.error == 0 ? result.bytes : 0);
+  bytes_read_ += result.bytes;
   return result.bytes;
 }
 

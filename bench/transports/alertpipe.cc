@@ -31,6 +31,10 @@ constexpr int ProcessOf(const Peer& peer) { return peer.slot - 1; }
 // What the library copies into a packet anyway is not worth an owner.
 constexpr std::size_t kHandOverMin = 4000;
 
+// Only a full pipe can have so much queued for it. To send on would not make it faster, and what
+// leaves later than the processor's cache remembers costs more.
+constexpr std::size_t kQueueEnough = 65536;
+
 // Buffers for data that is handed over. Each is free again when the library has written it to
 // everybody it was for.
 class Blocks {
@@ -213,6 +217,8 @@ class AlertpipeLink {
     const SendResult sent = SendTo(audience_.front(), name);
     if (sent.ok()) {
       NextBlock();
+      waiting_ = sent.outcome() == Outcome::kQueued &&
+                 worker_->QueuedBytes(SlotOf(audience_.front())) >= kQueueEnough;
       return true;
     }
     waiting_ = true;

@@ -241,6 +241,13 @@ void Endpoint::Blocked(int slot, bool error) {
   if (!box.outbox.empty()) box.tell_drained = true;
 }
 
+void Endpoint::WriteLater(int slot) {
+  if (!HasOutput(slot)) return;
+  MarkDirty(slot);
+  Box& box = boxes_[Index(slot)];
+  if (!box.outbox.empty()) box.tell_drained = true;
+}
+
 void Endpoint::Unblocked(int slot) { boxes_[Index(slot)].blocked = false; }
 
 // ---- Reading ----

@@ -244,6 +244,8 @@ class Endpoint {
   // The pipe is full, or (`error`) the kernel has another reason: wait until it is writable.
   void Blocked(int slot, bool error = false);
   void Unblocked(int slot);
+  // The rest of what is queued has to wait for others' turns: it is dirty, and its end is told.
+  void WriteLater(int slot);
   bool blocked(int slot) const { return boxes_[Index(slot)].blocked; }
   // Nobody can read that pipe any more (EPIPE, after the master's death): what is queued for it
   // comes back. PeerGone must follow, once all that it has written has been handed out.
@@ -366,9 +368,12 @@ class Endpoint {
   };
 
   static constexpr std::uint64_t kTurnsPerTrim = 1024;
+  // Broadcasts of a turn that gather for one receiver before they leave.
+  static constexpr std::size_t kBroadcastRunBytes = 65536;
 
   static std::size_t Index(int slot) { return static_cast<std::size_t>(slot); }
-  PlainStep PlainStepFor(const Box& box, int slot, std::uint64_t word) const;
+  bool ShouldLeave(const Box& box, bool to_many) const;
+  PlainStep PlainStepFor(const Box& box, int slot, std::uint64_t word, bool to_many) const;
   PlainStep AddPlain(Box* box, bool added, PlainWay* way);
   void CountAccepted(std::size_t bytes) {
     page().alerts_accepted.Add();

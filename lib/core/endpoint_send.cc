@@ -234,8 +234,7 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
   const bool open_to_all = target.word.takes_alerts() && !Gone(slot, target.word);
   box.judged_word = open_to_all ? target.word.Pack() : kNoWord;
   admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
-  admission.write_now =
-      !box.blocked && (admission.idle || box.outbox.has_full(roster_.settings().runs != 0));
+  admission.write_now = !box.blocked && (admission.idle || ShouldLeave(box, content.to_many));
   box.turn = turn_;
   if (!admission.idle) MarkDirty(slot);
   return admission;
@@ -243,7 +242,14 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
 
 // ---- The common case ----
 
-PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word) const {
+// Whether something is queued that should not wait for the end of the turn. Of broadcasts more
+// gathers: to write each at once to everybody would wake everybody for each.
+bool Endpoint::ShouldLeave(const Box& box, bool to_many) const {
+  if (to_many) return box.outbox.queued_bytes() >= kBroadcastRunBytes;
+  return box.outbox.has_full(roster_.settings().runs != 0);
+}
+
+PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word, bool to_many) const {
   if (word != box.judged_word || draining_ == Draining::kLastRound) return PlainStep::kLook;
   const FamilySettings& settings = roster_.settings();
   const std::size_t in_all = meter_.queued_bytes();
@@ -257,8 +263,7 @@ PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word) c
     return idle ? PlainStep::kWrite : PlainStep::kLook;
   }
   // What is queued must leave without being asked for, and no packet be full that should leave now.
-  if (!box.blocked && (!box.dirty || box.outbox.has_full(settings.runs != 0)))
-    return PlainStep::kLook;
+  if (!box.blocked && (!box.dirty || ShouldLeave(box, to_many))) return PlainStep::kLook;
   // An alert that was handed over may have exceeded a cap; nothing may be added then.
   const bool within = box.outbox.queued_bytes() <= settings.queued_bytes_per_peer_max &&
                       in_all <= settings.queued_bytes_max;
@@ -286,7 +291,7 @@ PlainStep Endpoint::SendPlain(const To& to, std::string_view name, std::string_v
   if (name.size() > kNameBytesMax || data.size() > roster_.settings().alert_bytes_max)
     return PlainStep::kLook;
   Box& box = boxes_[Index(slot)];
-  const PlainStep step = PlainStepFor(box, slot, word);
+  const PlainStep step = PlainStepFor(box, slot, word, false);
   way->slot = slot;
   way->bytes = name.size() + data.size();
   if (step == PlainStep::kQueued) return AddPlain(&box, box.outbox.AppendPlain(name, data), way);
@@ -301,7 +306,7 @@ PlainStep Endpoint::SendPlain(const To& to, std::string_view name, std::string_v
 PlainStep Endpoint::SendPlain(const Target& target, std::string_view record, std::size_t bytes,
                               PlainWay* way) {
   Box& box = boxes_[Index(target.slot)];
-  const PlainStep step = PlainStepFor(box, target.slot, target.word.Pack());
+  const PlainStep step = PlainStepFor(box, target.slot, target.word.Pack(), true);
   way->slot = target.slot;
   way->bytes = bytes;
   if (step == PlainStep::kQueued) return AddPlain(&box, box.outbox.AppendPlain(record), way);

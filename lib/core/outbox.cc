@@ -202,16 +202,33 @@ bool Outbox::BeginsRun(const Packet& packet) const {
   return next != nullptr && (next != tail_ || OpenRoom() == 0);
 }
 
+// How many packets are queued, counted no further than `limit`.
+int Outbox::PacketsUpTo(int limit) const {
+  std::size_t packets = 0;
+  for (const Segment* segment = head_; segment != nullptr; segment = segment->next) {
+    packets += segment->kind == Segment::Kind::kPacket
+                   ? 1
+                   : static_cast<const Bulk*>(segment)->packets_left();
+    if (packets >= static_cast<std::size_t>(limit)) return limit;
+  }
+  return static_cast<int>(packets);
+}
+
 int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
   int count = 0;
   int packets = 0;
   run_max = std::min(run_max, kRunMax);
+  // If one write can take all there is, the reader is woken once, and for whole alerts: that is
+  // worth the padding of the last packet.
+  const int queued = run_max > 1 && !full_only ? PacketsUpTo(kRunMax + 1) : 0;
+  const bool all = queued > 1 && queued <= kRunMax;
+  if (all) run_max = queued;
   for (Segment* segment = head_; segment != nullptr && packets < run_max; segment = segment->next) {
     if (segment->kind == Segment::Kind::kPacket) {
       auto* packet = static_cast<Packet*>(segment);
-      const bool open = packet == tail_ && packet->room() > 0;
+      const bool open = packet == tail_ && packet->room() > 0 && !all;
       if (open && (full_only || packets > 0)) break;
-      if (!open && (packets > 0 || (run_max > 1 && BeginsRun(*packet)))) Pad(packet);
+      if (!open && (packets > 0 || all || (run_max > 1 && BeginsRun(*packet)))) Pad(packet);
       PacketHeader header = header_;
       header.bytes = static_cast<std::uint16_t>(packet->used);
       header.sequence = packet->sequence;

@@ -31,6 +31,7 @@ struct Content {
   std::string_view data;
   std::uint8_t flags = 0;
   std::uint64_t request_id = 0;
+  bool to_many = false;  // of a broadcast
 
   bool fits_packet() const {
     return RecordSize(RecordKind::kWhole, flags, name.size(), data.size()) <= kBodyBytesMax;
@@ -142,7 +143,8 @@ class Outbox {
   std::size_t load() const { return queued_bytes_ - OpenRoom(); }
 
   // Fills `parts` with the next thing to write: one packet, or a run of at most `run_max` packets
-  // of exactly 4096 bytes, those that are closed padded where that makes a run. Returns the number
+  // of exactly 4096 bytes, those that are closed padded where that makes a run; or, if run_max
+  // allows runs and kRunMax packets are all there is, all of it, the open one padded too. Returns the number
   // of parts, 0 when the queue is empty. Valid until the next call on this outbox. With
   // `full_only`, a packet that later alerts can still share is left out.
   static constexpr int kRunMax = 4;
@@ -175,6 +177,7 @@ class Outbox {
   void PopHead();
   void AddRecord(Packet* packet, const Record& record);
   bool BeginsRun(const Packet& packet) const;
+  int PacketsUpTo(int limit) const;
   void NoteWritten(const Packet& packet, Meter* meter);
 
   PacketHeader header_;

@@ -110,6 +110,7 @@ struct Bulk : Segment {
   AlertHead alert;
   char head[kHeaderBytes + kRecordBytes];  // the same for each of its packets
 
+  std::size_t packets_left() const { return (end - at) / kPartBytesMax; }
   // What counts as queued until the last of it has left: the memory is held until then.
   std::size_t bytes() const { return view.size(); }
 };

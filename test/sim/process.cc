@@ -512,7 +512,9 @@ void Process::HandleWritten(std::size_t bytes, int error) {
   core_->Wrote(slot, bytes);
   flush_.written += bytes;
   flush_.stage = Flush::Stage::kLook;
-  if (flush_.written >= kBytesPerFlushMax) EndFlush();
+  if (flush_.written < kBytesPerFlushMax) return;
+  flush_.stage = Flush::Stage::kNone;
+  core_->WriteLater(slot);
 }
 
 void Process::Leaving(int slot) {
