@@ -146,6 +146,140 @@ class RecordReader {
   std::string_view rest_;
 };
 
+// ---- How, inline: all of it is on the way of every packet ----
+
+namespace wire {
+
+inline constexpr std::size_t kMagicAt = 0;
+inline constexpr std::size_t kLengthAt = 2;
+inline constexpr std::size_t kCheckAt = 4;
+inline constexpr std::size_t kSlotAt = 8;
+inline constexpr std::size_t kLaneAt = 10;
+inline constexpr std::size_t kVersionAt = 11;
+inline constexpr std::size_t kGenerationAt = 12;
+inline constexpr std::size_t kPidAt = 16;
+inline constexpr std::size_t kDestinationAt = 20;
+inline constexpr std::size_t kSequenceAt = 24;
+
+inline constexpr std::uint8_t kKindMask = 0x1f;
+inline constexpr std::uint8_t kFlagsKnown = kHasRequestId | kIsResponse;
+
+// Mixes every header byte but the check itself. It is there to tell a packet from payload when
+// framing is lost, not to authenticate: whoever can write to the pipe can compute it.
+inline std::uint32_t HeaderCheck(const char* header) {
+  constexpr std::uint64_t kMultiplier = 0x9E3779B97F4A7C15;
+  std::uint64_t mixed = Load<std::uint32_t>(header) * kMultiplier;
+  for (std::size_t at = kSlotAt; at < kHeaderBytes; at += 8) {
+    mixed ^= Load<std::uint64_t>(header + at);
+    mixed *= kMultiplier;
+    mixed ^= mixed >> 32;
+  }
+  return static_cast<std::uint32_t>(mixed);
+}
+
+inline bool KnownKind(std::uint8_t kind) {
+  return (kind >= 1 && kind <= 4) || (kind >= 16 && kind <= 22);
+}
+
+}  // namespace wire
+
+inline void EncodeHeader(const PacketHeader& header, char* to) {
+  Store<std::uint16_t>(to + wire::kMagicAt, kMagic);
+  Store<std::uint16_t>(to + wire::kLengthAt, header.bytes);
+  Store<std::uint16_t>(to + wire::kSlotAt, header.source_slot);
+  Store<std::uint8_t>(to + wire::kLaneAt, header.lane);
+  Store<std::uint8_t>(to + wire::kVersionAt, kVersion);
+  Store<std::uint32_t>(to + wire::kGenerationAt, header.source_generation);
+  Store<std::uint32_t>(to + wire::kPidAt, header.source_pid);
+  Store<std::uint32_t>(to + wire::kDestinationAt, header.destination_generation);
+  Store<std::uint64_t>(to + wire::kSequenceAt, header.sequence);
+  Store<std::uint32_t>(to + wire::kCheckAt, wire::HeaderCheck(to));
+}
+
+inline Framing DecodePacket(std::string_view bytes, PacketHeader* header) {
+  if (bytes.size() < kHeaderBytes) return Framing::kIncomplete;
+  const char* from = bytes.data();
+  if (Load<std::uint16_t>(from + wire::kMagicAt) != kMagic ||
+      Load<std::uint32_t>(from + wire::kCheckAt) != wire::HeaderCheck(from) ||
+      Load<std::uint8_t>(from + wire::kVersionAt) != kVersion) {
+    return Framing::kBroken;
+  }
+  header->bytes = Load<std::uint16_t>(from + wire::kLengthAt);
+  if (header->bytes < kHeaderBytes || header->bytes > kPacketBytesMax) return Framing::kBroken;
+  if (header->bytes > bytes.size()) return Framing::kIncomplete;
+  header->source_slot = Load<std::uint16_t>(from + wire::kSlotAt);
+  header->lane = Load<std::uint8_t>(from + wire::kLaneAt);
+  header->source_generation = Load<std::uint32_t>(from + wire::kGenerationAt);
+  header->source_pid = Load<std::uint32_t>(from + wire::kPidAt);
+  header->destination_generation = Load<std::uint32_t>(from + wire::kDestinationAt);
+  header->sequence = Load<std::uint64_t>(from + wire::kSequenceAt);
+  return Framing::kPacket;
+}
+
+inline std::size_t EncodeRecordHead(const Record& record, std::size_t data_bytes, char* to) {
+  char* at = to;
+  Store<std::uint8_t>(
+      at, static_cast<std::uint8_t>(static_cast<std::uint8_t>(record.kind) | record.flags));
+  Store<std::uint8_t>(at + 1, static_cast<std::uint8_t>(record.name.size()));
+  Store<std::uint16_t>(at + 2, static_cast<std::uint16_t>(data_bytes));
+  at += kRecordBytes;
+  if ((record.flags & kHasRequestId) != 0) {
+    Store<std::uint64_t>(at, record.request_id);
+    at += kRequestIdBytes;
+  }
+  if (record.kind == RecordKind::kFirst) {
+    Store<std::uint32_t>(at, record.total_bytes);
+    at += kTotalBytes;
+  }
+  if (!record.name.empty()) std::memcpy(at, record.name.data(), record.name.size());
+  at += record.name.size();
+  return static_cast<std::size_t>(at - to);
+}
+
+inline std::size_t EncodeRecord(const Record& record, char* to) {
+  const std::size_t head = EncodeRecordHead(record, record.data.size(), to);
+  if (!record.data.empty()) std::memcpy(to + head, record.data.data(), record.data.size());
+  return head + record.data.size();
+}
+
+inline RecordReader::Step RecordReader::Next(Record* record) {
+  if (rest_.empty()) return Step::kEnd;
+  const char* from = rest_.data();
+  if (*from == kPadding && std::memcmp(from, from + 1, rest_.size() - 1) == 0) {
+    rest_ = std::string_view();  // zeroes to the end
+    return Step::kEnd;
+  }
+  if (rest_.size() < kRecordBytes) return Step::kMalformed;
+  const auto kind_and_flags = Load<std::uint8_t>(from);
+  const std::uint8_t kind = kind_and_flags & wire::kKindMask;
+  const auto flags = static_cast<std::uint8_t>(kind_and_flags & ~wire::kKindMask);
+  if (!wire::KnownKind(kind) || (flags & ~wire::kFlagsKnown) != 0) return Step::kMalformed;
+  record->kind = static_cast<RecordKind>(kind);
+  record->flags = flags;
+  const std::size_t name_bytes = Load<std::uint8_t>(from + 1);
+  const std::size_t data_bytes = Load<std::uint16_t>(from + 2);
+  if (name_bytes > kNameBytesMax ||
+      RecordSize(record->kind, flags, name_bytes, data_bytes) > rest_.size()) {
+    return Step::kMalformed;
+  }
+  from += kRecordBytes;
+  record->request_id = 0;
+  if ((flags & kHasRequestId) != 0) {
+    record->request_id = Load<std::uint64_t>(from);
+    if (record->request_id == 0) return Step::kMalformed;
+    from += kRequestIdBytes;
+  }
+  record->total_bytes = 0;
+  if (record->kind == RecordKind::kFirst) {
+    record->total_bytes = Load<std::uint32_t>(from);
+    from += kTotalBytes;
+  }
+  record->name = std::string_view(from, name_bytes);
+  record->data = std::string_view(from + name_bytes, data_bytes);
+  rest_.remove_prefix(static_cast<std::size_t>(from - rest_.data()) + name_bytes + data_bytes);
+  return Step::kRecord;
+}
+
 // Control bodies. Decode returns false for a body of the wrong length.
 struct RejectBody {
   static constexpr std::size_t kBytes = 17;
