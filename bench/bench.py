@@ -64,7 +64,8 @@ def parse(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='workloads:\n' + ''.join(
             f'  {name:10}{text}\n' for name, text in WORKLOADS.items()) +
-        'also: ./dev bench core, ./dev bench report FILE, ./dev bench plot FILE PICTURE\n'
+        'also: ./dev bench core, ./dev bench idle, ./dev bench report FILE, ./dev bench plot FILE '
+        'PICTURE\n'
         'docs/bench.md says what is measured, and how.')
     parser.add_argument('--measure', required=True, help=argparse.SUPPRESS)
     parser.add_argument('workload', choices=WORKLOADS, metavar='WORKLOAD')

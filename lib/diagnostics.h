@@ -34,6 +34,7 @@ class Diagnostics {
 
   // Whether any kind may be due; kinds that nobody wants told stay so.
   bool due() const { return due_; }
+  bool due(Diagnostic::Kind kind) const { return places_[static_cast<std::size_t>(kind)].due; }
   // Takes what was noted of a kind, if it is due, or, with `all`, if there is anything. Views in
   // the report are valid until the next Take.
   bool Take(Diagnostic::Kind kind, bool all, Diagnostic* report);

@@ -96,7 +96,7 @@ absl::Status EndpointImpl::Attach(uv_loop_t* loop, const AttachOptions& options)
   }
   core_.CloseDraining();
   alerts_per_turn_max_ = options.alerts_per_turn_max;
-  linger_ = options.linger;
+  linger_ = wiring_.kernel.nowait ? options.linger : 0;
   thread_ = std::this_thread::get_id();
   state_ = State::kOpen;
   // A master may have notices that found a full pipe when there was no loop to wait for it.
@@ -186,7 +186,10 @@ Outcome EndpointImpl::WritePlain(core::PlainStep step, const core::PlainWay& way
   if (step == core::PlainStep::kLook) return Outcome::kRefused;
   const int fd = wiring_.outbox_fds[static_cast<std::size_t>(way.slot)];
   EnsureNonBlocking(fd);
-  if (io_.Write(fd, &way.packet, 1).error != 0) return Outcome::kRefused;
+  if (io_.Write(fd, &way.packet, 1).error != 0) {
+    core_.NotWrotePlain(way);
+    return Outcome::kRefused;
+  }
   core_.WrotePlain(way);
   return Outcome::kWritten;
 }
@@ -216,6 +219,10 @@ SendResult EndpointImpl::SendContent(const To& to, core::Content content, Buffer
 absl::Status EndpointImpl::PrepareContent(core::Content* content, Buffer* owned, Payload* payload) {
   const std::size_t bytes = owned != nullptr ? owned->size() : content->data.size();
   if (absl::Status status = core_.CheckContent(content->name, bytes); !status.ok()) return status;
+  if (core_.roster().settings().latency_histograms != 0) {
+    content->flags |= core::kHasTime;
+    content->sent_ns = os::MonotonicNanos();
+  }
   return payload->Prepare(content, owned, &core_.meter());
 }
 
@@ -236,7 +243,7 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
     return Refused(std::move(status), bytes);
   char encoded[core::kPacketBytesMax];
   std::string_view record;
-  if (make_terms == nullptr && content.fits_packet()) {
+  if (make_terms == nullptr && content.flags == 0 && content.fits_packet()) {
     core::EncodePlain(content.name, content.data, encoded);
     record = std::string_view(encoded, core::PlainSize(content.name.size(), content.data.size()));
   }

@@ -223,6 +223,9 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   bool TurnHasRoom() const {
     return handled_ < alerts_per_turn_max_ && bytes_read_ < kBytesPerTurnMax;
   }
+  // Whether to read although nobody has said that there is anything. Not in a child that a handler
+  // has forked; and only where no relative can make such a read wait.
+  bool MayTryInbox() const { return wiring_.kernel.nowait && guard_.InOwner(); }
   std::size_t ReadOnce();
   void ReadOn(const std::shared_ptr<EndpointImpl>& self);
   bool HasTurnWork() const;
@@ -240,6 +243,12 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void NoteIo(Diagnostic::Kind kind, int slot, int error);
   void NoteArrival(const core::Arrival& arrival);
   void NoteCounters();
+  // Of those that somebody wants told: without a hook, what goes to stderr.
+  bool DiagnosticsDue() const {
+    return on_diagnostic != nullptr
+               ? diagnostics_.due()
+               : diagnostics_.due(Diagnostic::Kind::kHandlerThrew) && on_handler_error == nullptr;
+  }
   void TellDiagnostics(bool all);
   void UpdateBusy();
   void FinishClose();

@@ -17,6 +17,7 @@
 
 #include "endpoint_impl.h"
 #include "os/calls.h"
+#include "os/clock.h"
 
 namespace alertpipe::internal {
 namespace {
@@ -68,7 +69,7 @@ void EndpointImpl::OnWritable(int slot) {
 
 bool EndpointImpl::HasTurnWork() const {
   return core_.dirty() || HasEvents() || state_ != State::kOpen || core_.draining() ||
-         diagnostics_.due() || core_.page().alerts_stale.Get() != stale_noted_ ||
+         DiagnosticsDue() || core_.page().alerts_stale.Get() != stale_noted_ ||
          core_.page().rejects_dropped.Get() != rejects_dropped_noted_;
 }
 
@@ -79,6 +80,7 @@ void EndpointImpl::OnTurnEnd() {
   if (handling_) {
     // A loop that runs inside a handler: writing is fine, calling the application is not.
     FlushDirty();
+    if (!on_loop()) return;
     pump_->SetBusy(core_.dirty());
     ArmWake();
     return;
@@ -104,8 +106,8 @@ void EndpointImpl::OnBeforeWait() {
 
 // Nothing else is to be done. Of a full pipe, that it has room is heard in the loop only.
 bool EndpointImpl::MayLinger() const {
-  return state_ == State::kOpen && !read_failed_ && leaving_.empty() && !core_.wants_read() &&
-         core_.AllWritten() && !HasTurnWork() && !core_.inbox().pending();
+  return guard_.InOwner() && state_ == State::kOpen && !read_failed_ && leaving_.empty() &&
+         !core_.wants_read() && core_.AllWritten() && !HasTurnWork() && !core_.inbox().pending();
 }
 
 // Whoever is answered often answers in less time than it takes to fall asleep and to be woken. Each
@@ -118,11 +120,15 @@ void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
     ReadOn(self);
     if (bytes_read_ == before) {
       ++tries;
-    } else {
-      tries = 0;
-      OnTurnEnd();
+      continue;
     }
+    tries = 0;
+    ++handled_;  // whatever was in it: who has little to say must not hold the loop up
+    OnTurnEnd();
+    if (on_loop()) pump_->UpdateTime();
   }
+  // The loop has read its clock before this, and would wait for its timers from then.
+  if (on_loop()) pump_->UpdateTime();
   heard_ = lingering_ = tries < linger_ && !TurnHasRoom() && MayLinger();
   UpdateBusy();
 }
@@ -169,8 +175,8 @@ void EndpointImpl::ReadOn(const std::shared_ptr<EndpointImpl>& self) {
   do {
     bytes = ReadOnce();
     HandleArrivals(self);
-  } while (bytes >= core::kPacketBytesMax && on_loop() && !read_failed_ && TurnHasRoom() &&
-           !core_.inbox().pending());
+  } while (bytes >= core::kPacketBytesMax && MayTryInbox() && on_loop() && !read_failed_ &&
+           TurnHasRoom() && !core_.inbox().pending());
 }
 
 // Returns the bytes that came.
@@ -206,6 +212,7 @@ void EndpointImpl::HandleArrivals(const std::shared_ptr<EndpointImpl>& self) {
     } else {
       HandleOther(arrival);
     }
+    if (!guard_.InOwner()) return;  // forked by that handler
     if (state_ == State::kClosed) {
       DiscardArrivals();
       // What the rest of that handler or callback has left to tell: the end of a Gather.
@@ -235,6 +242,7 @@ void EndpointImpl::HandleAlert(const core::Arrival& arrival,
     if (arrival.request_id != 0) core_.Unhandled(arrival.sender, arrival.request_id);
     return;
   }
+  if (arrival.sent_ns != 0) core_.NoteLatency(arrival, os::MonotonicNanos());
   core_.page().alerts_delivered.Add();
   core_.page().bytes_delivered.Add(arrival.name.size() + arrival.data.size());
   Alert alert(arrival.name, arrival.data, arrival.sender, arrival.request_id, arrival.collected,
@@ -245,6 +253,7 @@ void EndpointImpl::HandleAlert(const core::Arrival& arrival,
 }
 
 void EndpointImpl::HandleResponse(const core::Arrival& arrival) {
+  if (arrival.sent_ns != 0) core_.NoteLatency(arrival, os::MonotonicNanos());
   core_.page().alerts_delivered.Add();
   core_.page().bytes_delivered.Add(arrival.data.size());
   Response response(arrival.sender, arrival.data, arrival.collected);

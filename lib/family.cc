@@ -110,6 +110,7 @@ absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& opti
   settings.runs = kernel->runs ? 1 : 0;
   settings.pipe_capacity = capacity_max;
   settings.alert_bytes_max = options.alert_bytes_max;
+  settings.latency_histograms = options.latency_histograms ? 1 : 0;
   settings.reassembly_bytes_max = options.reassembly_bytes_max;
   settings.queued_bytes_per_peer_max = options.queued_bytes_per_peer_max;
   settings.queued_bytes_max = options.queued_bytes_max;

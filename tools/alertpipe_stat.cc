@@ -98,6 +98,17 @@ void PrintFamily(const FamilyStats& family) {
   PrintTable(rows);
 }
 
+// Where the family keeps them.
+void AddLatencies(const std::vector<Stats>& columns, std::vector<Row>* rows) {
+  const auto kept = [](const Stats& stats) { return stats.latency.count() > 0; };
+  if (std::none_of(columns.begin(), columns.end(), kept)) return;
+  for (const double percent : {50.0, 90.0, 99.0, 99.9}) {
+    rows->push_back({absl::StrCat("latency, ", percent, " % below")});
+    for (const Stats& stats : columns)
+      rows->back().push_back(absl::FormatDuration(stats.latency.Percentile(percent)));
+  }
+}
+
 void PrintSlot(const FamilyStats& family, const SlotStats& slot) {
   absl::PrintF("family of master %d, slot %d, %s\n", family.master.pid, slot.slot,
                std::string(StateOf(slot)));
@@ -115,6 +126,7 @@ void PrintSlot(const FamilyStats& family, const SlotStats& slot) {
   for (const Stats& stats : columns) rows.back().push_back(absl::StrCat(stats.name));
   ALERTPIPE_STATS(ALERTPIPE_ADD_ROW)
 #undef ALERTPIPE_ADD_ROW
+  AddLatencies(columns, &rows);
   PrintTable(rows);
 }
 

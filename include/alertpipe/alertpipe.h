@@ -10,6 +10,7 @@
 #include <alertpipe/diagnostic.h>    // IWYU pragma: export
 #include <alertpipe/endpoint.h>      // IWYU pragma: export
 #include <alertpipe/family_stats.h>  // IWYU pragma: export
+#include <alertpipe/latency.h>       // IWYU pragma: export
 #include <alertpipe/limits.h>        // IWYU pragma: export
 #include <alertpipe/master.h>        // IWYU pragma: export
 #include <alertpipe/peer.h>          // IWYU pragma: export

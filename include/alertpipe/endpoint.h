@@ -233,7 +233,7 @@ class ALERTPIPE_EXPORT Endpoint {
   // Called when everything that was queued for a peer has been written, if an alert to it had to be
   // queued because its pipe was full or a turn's share of writing (1 MiB) used up, or was refused
   // because its queue was full. So a sender with much to send can go on until an alert is kQueued
-  // and QueuedBytes(slot) is above 8 KiB, and then wait for this.
+  // and QueuedBytes(slot) is 64 KiB or more, and then wait for this.
   void OnDrained(PeerHook hook);
   // Called when a worker has been started / has died, after this endpoint was attached. A worker
   // learns of it from the master; what happens while it does not read merges: it hears that the one

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include <alertpipe/latency.h>
+
 namespace alertpipe {
 
 // ALERTPIPE_STATS(X) calls X(name) for each counter, in the order of their places in a slot's
@@ -77,6 +79,9 @@ struct Stats {
 #define ALERTPIPE_DECLARE_STAT(name) std::uint64_t name = 0;
   ALERTPIPE_STATS(ALERTPIPE_DECLARE_STAT)
 #undef ALERTPIPE_DECLARE_STAT
+
+  // Of alerts_delivered, from the sender's call to this process's handler; see latency.h.
+  LatencyHistogram latency;
 };
 
 }  // namespace alertpipe

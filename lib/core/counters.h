@@ -28,6 +28,9 @@ class Counter {
   void Add(std::uint64_t amount = 1) {
     value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
+  void TakeBack(std::uint64_t amount) {
+    value_.store(value_.load(std::memory_order_relaxed) - amount, std::memory_order_relaxed);
+  }
   void Set(std::uint64_t value, std::memory_order order = std::memory_order_relaxed) {
     value_.store(value, order);
   }
@@ -47,18 +50,23 @@ struct CounterSet {
 #define ALERTPIPE_DECLARE_COUNTER(name) Counter name;
   ALERTPIPE_STATS(ALERTPIPE_DECLARE_COUNTER)
 #undef ALERTPIPE_DECLARE_COUNTER
+  Counter latency[LatencyHistogram::kBuckets];
 
   Stats Snapshot() const {
     Stats stats;
 #define ALERTPIPE_READ_COUNTER(name) stats.name = name.Get(std::memory_order_acquire);
     ALERTPIPE_STATS(ALERTPIPE_READ_COUNTER)
 #undef ALERTPIPE_READ_COUNTER
+    for (std::size_t i = 0; i < LatencyHistogram::kBuckets; ++i)
+      stats.latency.counts[i] = latency[i].Get(std::memory_order_acquire);
     return stats;
   }
   void Store(const Stats& stats) {
 #define ALERTPIPE_STORE_COUNTER(name) name.Set(stats.name, std::memory_order_release);
     ALERTPIPE_STATS(ALERTPIPE_STORE_COUNTER)
 #undef ALERTPIPE_STORE_COUNTER
+    for (std::size_t i = 0; i < LatencyHistogram::kBuckets; ++i)
+      latency[i].Set(stats.latency.counts[i], std::memory_order_release);
   }
 };
 
@@ -70,6 +78,7 @@ constexpr std::uint64_t CounterLayout() {
       ALERTPIPE_STATS(ALERTPIPE_NAME_COUNTER);
 #undef ALERTPIPE_NAME_COUNTER
   std::uint64_t hash = 14695981039346656037U;  // FNV-1a
+  hash ^= LatencyHistogram::kBuckets;
   for (const char c : kNames) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
   return hash;
 }

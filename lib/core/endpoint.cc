@@ -14,6 +14,9 @@ namespace {
 // were received from it, so only a sender that floods and does not read can get here.
 constexpr std::size_t kRejectsMax = 4096;
 
+// Room for what is told in one turn, mostly, beside one event for each peer.
+constexpr std::size_t kEventsReserved = 16;
+
 // Those who found no room in the endpoint are told once this part of its cap is free, so that they
 // do not come back for every packet.
 constexpr std::uint64_t kRoomShare = 16;
@@ -35,6 +38,7 @@ Endpoint::Endpoint(Roster roster, const Peer& self, CounterPage* page, NoticeBoa
     box.known = word.lives() && (word.pid != 0 || slot == self_.slot);
     box.peer = PeerAt(slot, word);
   }
+  events_.reserve(boxes_.size() + kEventsReserved);
   CloseDraining();
 }
 
@@ -571,8 +575,11 @@ void Endpoint::CountUndelivered(UndeliveredReason reason) {
 
 bool Endpoint::NextEvent(Event* event) {
   if (!events_.empty()) {
-    current_event_ = std::move(events_.front());
-    events_.pop_front();
+    current_event_ = std::move(events_[events_told_]);
+    if (++events_told_ == events_.size()) {
+      events_.clear();
+      events_told_ = 0;
+    }
     *event = current_event_.event;
     if (event->kind == Event::Kind::kUndelivered) {
       event->undelivered.name = current_event_.name;

@@ -118,16 +118,18 @@ class Endpoint {
   //   kQueued  It is queued, in the packet that the last one for that receiver is in, which leaves
   //            anyhow: at the end of the turn, or when the pipe has room.
   //   kWrite   Nothing is queued for the receiver, and nothing was written in this turn. The caller
-  //            writes way->packet, which is valid until the next call for this endpoint, and calls
-  //            WrotePlain if the kernel has taken it.
-  //   kLook    None of these. Resolve and Accept have to look; so they have when the kernel has not
-  //            taken the packet. Nothing has changed.
+  //            writes way->packet, which is valid until the next call for this endpoint. Then
+  //            WrotePlain or, if the kernel has not taken it, NotWrotePlain must follow. It is
+  //            counted as accepted: the receiver may count it before the writer runs again.
+  //   kLook    None of these, or NotWrotePlain: Resolve and Accept have to look. Nothing has
+  //            changed.
   PlainStep SendPlain(const To& to, std::string_view name, std::string_view data, PlainWay* way);
   // The same for one receiver of a broadcast. `record` is the alert, encoded by EncodePlain from
   // `bytes` of name and data.
   PlainStep SendPlain(const Target& target, std::string_view record, std::size_t bytes,
                       PlainWay* way);
   void WrotePlain(const PlainWay& way);
+  void NotWrotePlain(const PlainWay& way);
   // Whether what was accepted for `slot` still needs the lent view.
   bool NeedsLent(int slot) const { return boxes_[Index(slot)].outbox.lent() != nullptr; }
   bool LentUntouched(int slot) const { return boxes_[Index(slot)].outbox.lent_untouched(); }
@@ -270,6 +272,12 @@ class Endpoint {
     if (closed_early_ || !inbox_->NextPlain(arrival)) NextOther(arrival);
   }
 
+  // Counts the time that an arrival has taken, if it is known. A forged one may be in the future.
+  void NoteLatency(const Arrival& arrival, std::uint64_t now_ns) {
+    const std::uint64_t sent_ns = std::min(arrival.sent_ns, now_ns);
+    page().latency[LatencyHistogram::BucketOf(now_ns - sent_ns)].Add();
+  }
+
   // ---- Life ----
 
   // The live workers, in the order of their slots.
@@ -379,6 +387,7 @@ class Endpoint {
     page().alerts_accepted.Add();
     page().bytes_accepted.Add(bytes);
   }
+  PlainStep WriteAlone(const Box& box, std::size_t record_bytes, PlainWay* way);
   absl::Status ResolvePid(pid_t pid, Target* target);
   absl::Status ResolveAny(Target* target);
   absl::Status Judge(const Target& target) const;
@@ -473,7 +482,9 @@ class Endpoint {
   std::vector<RosterWord> recheck_words_;
   std::uint64_t recheck_reads_ = 0;
 
-  std::deque<QueuedEvent> events_;
+  // A vector whose memory stays: a deque would allocate now and then.
+  std::vector<QueuedEvent> events_;
+  std::size_t events_told_ = 0;  // of events_
   QueuedEvent current_event_;
   std::deque<Failure> failures_;
   std::unique_ptr<UndeliveredReader> reading_;

@@ -231,6 +231,8 @@ Admission Endpoint::Accept(const Target& target, const Content& content, SharedD
     (is_response ? page().responses_sent : page().requests_sent).Add();
   }
   NoteQueue(&box);
+  // By whatever the pipe was filled: this one waits for it.
+  if (box.blocked) box.tell_drained = true;
   const bool open_to_all = target.word.takes_alerts() && !Gone(slot, target.word);
   box.judged_word = open_to_all ? target.word.Pack() : kNoWord;
   admission.idle = box.turn != turn_ && admission.alert_id == box.outbox.sequence_written();
@@ -252,6 +254,7 @@ bool Endpoint::ShouldLeave(const Box& box, bool to_many) const {
 PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word, bool to_many) const {
   if (word != box.judged_word || draining_ == Draining::kLastRound) return PlainStep::kLook;
   const FamilySettings& settings = roster_.settings();
+  if (settings.latency_histograms != 0) return PlainStep::kLook;
   const std::size_t in_all = meter_.queued_bytes();
   if (box.outbox.empty()) {
     // Nothing is to be told once it has been written, nothing else to be written before, and there
@@ -273,8 +276,17 @@ PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word, b
 PlainStep Endpoint::AddPlain(Box* box, bool added, PlainWay* way) {
   if (!added) return PlainStep::kLook;
   way->alert_id = box->outbox.next_id() - 1;
+  if (box->blocked) box->tell_drained = true;
   CountAccepted(way->bytes);
   return PlainStep::kQueued;
+}
+
+// The record is in its place.
+PlainStep Endpoint::WriteAlone(const Box& box, std::size_t record_bytes, PlainWay* way) {
+  way->alert_id = box.outbox.next_id();
+  way->packet = {plain_, box.outbox.EncodeAlone(record_bytes, plain_)};
+  CountAccepted(way->bytes);
+  return PlainStep::kWrite;
 }
 
 PlainStep Endpoint::SendPlain(const To& to, std::string_view name, std::string_view data,
@@ -298,9 +310,7 @@ PlainStep Endpoint::SendPlain(const To& to, std::string_view name, std::string_v
   if (step == PlainStep::kLook || PlainSize(name.size(), data.size()) > kBodyBytesMax)
     return PlainStep::kLook;
   EncodePlain(name, data, plain_ + kHeaderBytes);
-  way->alert_id = box.outbox.next_id();
-  way->packet = {plain_, box.outbox.EncodeAlone(PlainSize(name.size(), data.size()), plain_)};
-  return step;
+  return WriteAlone(box, PlainSize(name.size(), data.size()), way);
 }
 
 PlainStep Endpoint::SendPlain(const Target& target, std::string_view record, std::size_t bytes,
@@ -312,9 +322,7 @@ PlainStep Endpoint::SendPlain(const Target& target, std::string_view record, std
   if (step == PlainStep::kQueued) return AddPlain(&box, box.outbox.AppendPlain(record), way);
   if (step == PlainStep::kLook) return step;
   CopyBytes(plain_ + kHeaderBytes, record);
-  way->alert_id = box.outbox.next_id();
-  way->packet = {plain_, box.outbox.EncodeAlone(record.size(), plain_)};
-  return step;
+  return WriteAlone(box, record.size(), way);
 }
 
 void Endpoint::WrotePlain(const PlainWay& way) {
@@ -322,7 +330,11 @@ void Endpoint::WrotePlain(const PlainWay& way) {
   box.turn = turn_;
   box.outbox.WroteAlone(&meter_);
   page().writes.Add();
-  CountAccepted(way.bytes);
+}
+
+void Endpoint::NotWrotePlain(const PlainWay& way) {
+  page().alerts_accepted.TakeBack(1);
+  page().bytes_accepted.TakeBack(way.bytes);
 }
 
 void Endpoint::CountRefused(const absl::Status& status, std::size_t bytes, bool full) {

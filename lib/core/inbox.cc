@@ -257,6 +257,7 @@ bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
     arrival->data = record.data;
     arrival->flags = record.flags;
     arrival->request_id = record.request_id;
+    arrival->sent_ns = record.sent_ns;
     arrival->collected = nullptr;
     return true;
   }
@@ -269,6 +270,7 @@ bool Inbox::TakeStart(const Record& record, Stream* stream, Arrival* arrival) {
   stream->total = record.total_bytes;
   stream->flags = record.flags;
   stream->request_id = record.request_id;
+  stream->sent_ns = record.sent_ns;
   stream->name.Set(record.name);
   stream->parts.Clear();
   if (stream->total > stream->parts.capacity() && spare_.capacity() > stream->parts.capacity()) {
@@ -305,6 +307,7 @@ bool Inbox::TakePart(const Record& record, Stream* stream, Arrival* arrival) {
   arrival->data = stream->parts.view();
   arrival->flags = stream->flags;
   arrival->request_id = stream->request_id;
+  arrival->sent_ns = stream->sent_ns;
   arrival->collected = &stream->parts;
   return true;
 }

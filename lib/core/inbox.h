@@ -46,6 +46,7 @@ struct Arrival {
   std::string_view data;
   std::uint8_t flags = 0;
   std::uint64_t request_id = 0;
+  std::uint64_t sent_ns = 0;        // 0: not known
   GrowBuffer* collected = nullptr;  // what data lies in, if the alert came in parts: may be taken
   std::uint64_t alert_id = 0;
   UndeliveredReason reason = UndeliveredReason::kReceiverFull;
@@ -86,6 +87,7 @@ class Inbox {
     arrival->sender = CurrentSender();
     arrival->flags = 0;
     arrival->request_id = 0;
+    arrival->sent_ns = 0;
     arrival->collected = nullptr;
     return true;
   }
@@ -117,6 +119,7 @@ class Inbox {
     std::uint32_t total = 0;
     std::uint64_t expected = 1;  // number of the next alert that starts
     std::uint64_t request_id = 0;
+    std::uint64_t sent_ns = 0;
     ShortName name;
     GrowBuffer parts;
   };

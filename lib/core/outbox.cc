@@ -38,13 +38,15 @@ Record RecordOf(RecordKind kind, const Content& content) {
   record.kind = kind;
   record.flags = content.flags;
   record.request_id = content.request_id;
+  record.sent_ns = content.sent_ns;
   record.name = content.name;
   return record;
 }
 
+// For this write: if it is refused, what follows may still be added.
 void Pad(Packet* packet) {
   std::memset(packet->bytes + packet->used, kPadding, packet->room());
-  packet->used = kPacketBytesMax;
+  packet->gathered = kPacketBytesMax;
 }
 
 std::size_t HeldBy(const Segment& segment) {
@@ -228,14 +230,15 @@ int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
       auto* packet = static_cast<Packet*>(segment);
       const bool open = packet == tail_ && packet->room() > 0 && !all;
       if (open && (full_only || packets > 0)) break;
+      packet->gathered = packet->used;
       if (!open && (packets > 0 || all || (run_max > 1 && BeginsRun(*packet)))) Pad(packet);
       PacketHeader header = header_;
-      header.bytes = static_cast<std::uint16_t>(packet->used);
+      header.bytes = static_cast<std::uint16_t>(packet->gathered);
       header.sequence = packet->sequence;
       EncodeHeader(header, packet->bytes);
-      parts[count++] = {packet->bytes, packet->used};
+      parts[count++] = {packet->bytes, packet->gathered};
       ++packets;
-      if (packet->used != kPacketBytesMax) break;
+      if (packet->gathered != kPacketBytesMax) break;
       continue;
     }
     auto* bulk = static_cast<Bulk*>(segment);
@@ -263,8 +266,8 @@ void Outbox::Advance(std::size_t bytes, SegmentPool* pool, Meter* meter) {
     meter->page().packets_written.Add();
     if (head_->kind == Segment::Kind::kPacket) {
       auto* packet = static_cast<Packet*>(head_);
-      ALERTPIPE_CHECK(bytes >= packet->used, "the kernel tore a packet");
-      bytes -= packet->used;
+      ALERTPIPE_CHECK(bytes >= packet->gathered, "the kernel tore a packet");
+      bytes -= packet->gathered;
       NoteWritten(*packet, meter);
       PopHead();
       pool->Put(packet);

@@ -31,7 +31,8 @@ struct Content {
   std::string_view data;
   std::uint8_t flags = 0;
   std::uint64_t request_id = 0;
-  bool to_many = false;  // of a broadcast
+  std::uint64_t sent_ns = 0;  // of kHasTime
+  bool to_many = false;       // of a broadcast
 
   bool fits_packet() const {
     return RecordSize(RecordKind::kWhole, flags, name.size(), data.size()) <= kBodyBytesMax;
@@ -144,8 +145,8 @@ class Outbox {
 
   // Fills `parts` with the next thing to write: one packet, or a run of at most `run_max` packets
   // of exactly 4096 bytes, those that are closed padded where that makes a run; or, if run_max
-  // allows runs and kRunMax packets are all there is, all of it, the open one padded too. Returns the number
-  // of parts, 0 when the queue is empty. Valid until the next call on this outbox. With
+  // allows runs and kRunMax packets are all there is, all of it, the open one padded too. Returns
+  // the number of parts, 0 when the queue is empty. Valid until the next call on this outbox. With
   // `full_only`, a packet that later alerts can still share is left out.
   static constexpr int kRunMax = 4;
   static constexpr int kPartsMax = 2 * kRunMax;

@@ -21,6 +21,7 @@ inline constexpr std::size_t kPacketBytesMax = 4096;
 inline constexpr std::size_t kHeaderBytes = 32;
 inline constexpr std::size_t kRecordBytes = 4;     // kind and flags, name length, data length
 inline constexpr std::size_t kRequestIdBytes = 8;  // follows if kHasRequestId
+inline constexpr std::size_t kTimeBytes = 8;       // follows if kHasTime
 inline constexpr std::size_t kTotalBytes = 4;      // follows in a first record
 inline constexpr std::size_t kBodyBytesMax = kPacketBytesMax - kHeaderBytes;
 // What one packet can hold of an alert: name and data of a whole one, data of a middle part.
@@ -63,11 +64,13 @@ inline constexpr char kPadding = 0;
 
 inline constexpr std::uint8_t kHasRequestId = 0x20;
 inline constexpr std::uint8_t kIsResponse = 0x40;
+inline constexpr std::uint8_t kHasTime = 0x80;  // of whole and first records
 
 struct Record {
   RecordKind kind = RecordKind::kWhole;
   std::uint8_t flags = 0;
   std::uint64_t request_id = 0;
+  std::uint64_t sent_ns = 0;      // when it was sent, by CLOCK_MONOTONIC
   std::uint32_t total_bytes = 0;  // of a first record: data of the whole alert
   std::string_view name;
   std::string_view data;
@@ -90,6 +93,7 @@ Framing DecodePacket(std::string_view bytes, PacketHeader* header);
 constexpr std::size_t RecordSize(RecordKind kind, std::uint8_t flags, std::size_t name_bytes,
                                  std::size_t part) {
   return kRecordBytes + ((flags & kHasRequestId) != 0 ? kRequestIdBytes : 0) +
+         ((flags & kHasTime) != 0 ? kTimeBytes : 0) +
          (kind == RecordKind::kFirst ? kTotalBytes : 0) + name_bytes + part;
 }
 
@@ -162,7 +166,7 @@ inline constexpr std::size_t kDestinationAt = 20;
 inline constexpr std::size_t kSequenceAt = 24;
 
 inline constexpr std::uint8_t kKindMask = 0x1f;
-inline constexpr std::uint8_t kFlagsKnown = kHasRequestId | kIsResponse;
+inline constexpr std::uint8_t kFlagsKnown = kHasRequestId | kIsResponse | kHasTime;
 
 // Mixes every header byte but the check itself. It is there to tell a packet from payload when
 // framing is lost, not to authenticate: whoever can write to the pipe can compute it.
@@ -227,6 +231,10 @@ inline std::size_t EncodeRecordHead(const Record& record, std::size_t data_bytes
     Store<std::uint64_t>(at, record.request_id);
     at += kRequestIdBytes;
   }
+  if ((record.flags & kHasTime) != 0) {
+    Store<std::uint64_t>(at, record.sent_ns);
+    at += kTimeBytes;
+  }
   if (record.kind == RecordKind::kFirst) {
     Store<std::uint32_t>(at, record.total_bytes);
     at += kTotalBytes;
@@ -268,6 +276,12 @@ inline RecordReader::Step RecordReader::Next(Record* record) {
     record->request_id = Load<std::uint64_t>(from);
     if (record->request_id == 0) return Step::kMalformed;
     from += kRequestIdBytes;
+  }
+  record->sent_ns = 0;
+  if ((flags & kHasTime) != 0) {
+    if (!record->starts_alert()) return Step::kMalformed;
+    record->sent_ns = Load<std::uint64_t>(from);
+    from += kTimeBytes;
   }
   record->total_bytes = 0;
   if (record->kind == RecordKind::kFirst) {

@@ -78,7 +78,7 @@ struct Packet : Segment {
   Packet() : Segment(Kind::kPacket) {}
   void Reset(std::uint64_t first_sequence) {
     next = nullptr;
-    used = kHeaderBytes;
+    used = gathered = kHeaderBytes;
     ends = 0;
     opens = false;
     sequence = first_sequence;
@@ -89,6 +89,7 @@ struct Packet : Segment {
   }
 
   std::size_t used = 0;       // header included
+  std::size_t gathered = 0;   // bytes that the write takes which is under way: `used`, or all
   std::uint32_t ends = 0;     // alerts that are complete with this packet
   bool opens = false;         // its last record is the first part of an alert
   std::uint16_t name_at = 0;  // of that alert

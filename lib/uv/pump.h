@@ -56,6 +56,8 @@ class Pump {
   // error.
   int WaitWritable(int slot, int fd);
   void StopWritable(int slot);
+  // Lets the loop read its clock again.
+  void UpdateTime() { uv_update_time(loop_); }
   // Whether the loop should call OnMoreWork in its next turn instead of waiting.
   void SetBusy(bool busy);
   int StartDeadline(uint64_t milliseconds);

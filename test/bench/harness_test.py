@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmarks work: every workload over every transport, their output, and what they refuse.
 
-Run as: harness_test.py <folder of bench.py> <the program measure>. No speed is tested.
+Run as: harness_test.py <folder of bench.py> <the program measure> <the program idle>. No speed is
+tested.
 """
 
 import importlib.util
@@ -17,6 +18,7 @@ import unittest
 
 BENCH = pathlib.Path()
 MEASURE = ''
+IDLE = ''
 SCALE = float(os.environ.get('ALERTPIPE_TIME_SCALE', '1'))
 
 # Those that every build has; TRANSPORTS are those that this one has.
@@ -117,7 +119,7 @@ class HarnessTest(unittest.TestCase):
                 lines, _ = self.run_json(workload, '--bytes=5000', '--capacity=8KB', '--rounds=1',
                                          '--checksum', '--linger=0,3', f'--against={",".join(RAW)}')
                 self.assertEqual(
-                    [('alertpipe', 0)] + [(name, linger) for name in RAW for linger in (0, 3)],
+                    [(name, linger) for name in ('alertpipe', *RAW) for linger in (0, 3)],
                     [(line['transport'], line['linger']) for line in lines])
                 for line in lines:
                     self.check_line(line, line['linger'])
@@ -209,7 +211,6 @@ class HarnessTest(unittest.TestCase):
                 (['stream', '--linger=few'], "'few'"),
                 (['stream', '--linger=1001', '--against=raw-pipe'],
                  '--linger must be 0 to 1000, not 1001'),
-                (['stream', '--linger=2', '--against=alertpipe'], 'none of these can linger'),
                 (['stream', '--run=17', '--against=raw-pipe-runs'],
                  '--run must be 1 to 16, not 17'),
                 (['stream', '--run=4', '--against=raw-pipe'], 'none of these has runs'),
@@ -291,6 +292,77 @@ echo '{"transport": "zeromq", "missing": "libzmq3-dev"}'
             return -1
         fields = text.rpartition(')')[2].split()
         return -1 if fields[0] in 'ZX' else int(fields[11]) + int(fields[12])
+
+
+class IdleTest(unittest.TestCase):
+
+    def idle(self, *arguments):
+        return subprocess.run(
+            [IDLE, *arguments, f'--patience={PATIENCE}'], check=False, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, encoding='utf-8', timeout=100 * SCALE)
+
+    def test_nobody_wakes_up(self):
+        ended = self.idle('--workers', '4', '--seconds', '1', '--json')
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        line = json.loads(ended.stdout)
+        runs = ['voluntary_ctxt_switches', 'nonvoluntary_ctxt_switches', 'cpu_ticks']
+        memory = ['VmRSS_kb', 'RssAnon_kb', 'Pss_kb', 'Pss_Anon_kb']
+        self.assertEqual(['workers', 'seconds', 'linger', 'capacity', *runs,
+                          'cpu_ticks_per_second', *memory], list(line))
+        self.assertEqual((4, 1, 20), (line['workers'], line['seconds'], line['linger']))
+        self.assertGreaterEqual(line['capacity'], 4096)
+        for field in runs:
+            found = line[field]
+            self.assertEqual(['before', 'after', 'difference'], list(found))
+            self.assertEqual(found['after']['sum'] - found['before']['sum'],
+                             found['difference']['sum'], field)
+            self.assertLessEqual(found['difference']['max'], found['difference']['sum'], field)
+        # They have run before.
+        self.assertGreater(line['voluntary_ctxt_switches']['before']['sum'], 0)
+        self.assertEqual({'sum': 0, 'max': 0}, line['voluntary_ctxt_switches']['difference'])
+        for field in memory:
+            self.assertLessEqual(line[field]['median'], line[field]['max'], field)
+            self.assertGreater(min(line[field].values()), 0, field)
+
+    def test_tables(self):
+        ended = self.idle('--workers=1', '--seconds=0.1', '--linger=0')
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        self.assertIn('1 workers, idle for 0.1 s, lingering 0, pipes of ', ended.stdout)
+        names = [line.split('|')[1].strip() for line in ended.stdout.splitlines()
+                 if line.startswith('| ')]
+        self.assertEqual(['all workers', 'voluntary_ctxt_switches', 'nonvoluntary_ctxt_switches',
+                          'cpu_ticks', 'memory in KB', 'VmRSS', 'RssAnon', 'Pss', 'Pss_Anon'],
+                         names)
+
+    def test_wrong_options_are_refused(self):
+        for arguments, text in ((['--seconds=0'], '--seconds must be 0.1 to 86400, not 0'),
+                                (['--workers=0'], 'workers_max'),
+                                (['more'], 'not an option: more')):
+            with self.subTest(arguments=arguments):
+                ended = self.idle(*arguments)
+                self.assertEqual(2, ended.returncode, ended.stderr)
+                self.assertIn(text, ended.stderr)
+                self.assertEqual('', ended.stdout)
+
+    def test_children_do_not_outlive_it(self):
+        with subprocess.Popen([IDLE, '--workers=2', '--seconds=100'],
+                              stdout=subprocess.DEVNULL) as program:
+            try:
+                children = self.children_of(program.pid, 3)
+            finally:
+                program.send_signal(signal.SIGKILL)
+                program.wait()
+            HarnessTest().await_end(children)
+
+    def children_of(self, pid, number):
+        deadline = time.monotonic() + 20 * SCALE
+        while time.monotonic() < deadline:
+            text = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text(encoding='utf-8')
+            if len(text.split()) == number:
+                return [int(word) for word in text.split()]
+            time.sleep(0.05)
+        self.fail(f'not all {number} processes of the pool run')
+        return []
 
 
 def result(transport, number, rate, **others):
@@ -384,6 +456,7 @@ class ReportTest(unittest.TestCase):
 if __name__ == '__main__':
     BENCH = pathlib.Path(sys.argv.pop(1))
     MEASURE = sys.argv.pop(1)
+    IDLE = sys.argv.pop(1)
     TRANSPORTS = transports_of(MEASURE)
     sys.dont_write_bytecode = True
     unittest.main()

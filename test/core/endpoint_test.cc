@@ -628,6 +628,24 @@ TEST(Blocked, NothingIsTriedUntilThePipeIsWritable) {
   EXPECT_EQ(Names(family->Deliver(2)), "a b ");
 }
 
+// Whatever it was that found the pipe full: who waits behind it is told.
+TEST(Blocked, WhoIsQueuedBehindARefusedNoticeIsToldOfItsEnd) {
+  const auto family = RoomyWorkers(2);
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "n").ok());
+  family->EndTurn(1);
+  family->pipe(2).refusals = 1;
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  family->EndTurn(1);
+  ASSERT_TRUE(family->at(1).blocked(2));
+  ASSERT_TRUE(family->at(1).AllWritten());
+  EXPECT_EQ(family->Send(1, To::Slot(2), "a").outcome(), Outcome::kQueued);
+  family->EndTurn(1);
+  family->Pump(1);
+  std::size_t drained = 0;
+  for (const Told& told : family->Events(1)) drained += told.kind == Event::Kind::kDrained ? 1 : 0;
+  EXPECT_EQ(drained, 1u);
+}
+
 TEST(Blocked, WhatWaitedForTheEndOfTheTurnIsNotTriedEither) {
   const auto family = RoomyWorkers(2);
   family->Send(1, To::Slot(2), "a");

@@ -125,8 +125,10 @@ Outcome SimulatedFamily::WritePlain(int from, PlainStep step, const PlainWay& wa
   if (step != PlainStep::kWrite)
     return step == PlainStep::kQueued ? Outcome::kQueued : Outcome::kRefused;
   if (before_write) before_write(from, way.slot);
-  if (pipe(way.slot).no_reader || pipe(way.slot).Write(&way.packet, 1) == 0)
+  if (pipe(way.slot).no_reader || pipe(way.slot).Write(&way.packet, 1) == 0) {
+    at(from).NotWrotePlain(way);
     return Outcome::kRefused;
+  }
   at(from).WrotePlain(way);
   return Outcome::kWritten;
 }

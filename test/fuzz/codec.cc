@@ -71,7 +71,7 @@ void CheckHeader(std::string_view bytes) {
 bool ReadNaively(std::string_view bytes, NaiveRecord* record) {
   const bool good = ReadRecord(bytes, record);
   if (planted == kForgetsTotal && good && record->kind == 2) {
-    const std::size_t at = 4 + (record->has_request_id ? 8 : 0);
+    const std::size_t at = 4 + (record->has_request_id ? 8 : 0) + (record->has_time ? 8 : 0);
     record->name = bytes.substr(at, record->name.size());
   }
   if (planted == kTrustsName && !good && bytes.size() >= 4) {
@@ -108,6 +108,8 @@ void CheckSame(const core::Record& record, const NaiveRecord& naive) {
   RequireEqual((record.flags & core::kHasRequestId) != 0, naive.has_request_id, "request flag");
   RequireEqual((record.flags & core::kIsResponse) != 0, naive.response, "response flag");
   RequireEqual(record.request_id, naive.request_id, "request id");
+  RequireEqual((record.flags & core::kHasTime) != 0, naive.has_time, "time flag");
+  RequireEqual(record.sent_ns, naive.time, "time");
   RequireEqual(record.total_bytes, naive.total, "total");
   RequireEqual(record.is_control(), naive.control(), "control");
   RequireEqual(record.starts_alert(), naive.starts(), "starts");
@@ -121,7 +123,8 @@ void CheckPlain(core::RecordReader* reader, bool good, const NaiveRecord& naive)
   const std::size_t before = reader->rest_bytes();
   std::string_view name;
   std::string_view data;
-  const bool is_plain = good && naive.kind == 1 && !naive.has_request_id && !naive.response;
+  const bool is_plain =
+      good && naive.kind == 1 && !naive.has_request_id && !naive.response && !naive.has_time;
   RequireEqual(reader->NextPlain(&name, &data), is_plain, "is it a plain record?");
   RequireEqual(before - reader->rest_bytes(), is_plain ? naive.size : 0, "bytes of a plain record");
   if (!is_plain) return;

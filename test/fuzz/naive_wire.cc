@@ -59,10 +59,12 @@ Looks ReadHeader(std::string_view bytes, NaiveHeader* header) {
 }
 
 std::string WriteRecord(const NaiveRecord& record) {
-  const int flags = (record.has_request_id ? 32 : 0) + (record.response ? 64 : 0);
+  const int flags =
+      (record.has_request_id ? 32 : 0) + (record.response ? 64 : 0) + (record.has_time ? 128 : 0);
   std::string bytes = NumberBytes(static_cast<std::uint64_t>(record.kind + flags), 1) +
                       NumberBytes(record.name.size(), 1) + NumberBytes(record.data.size(), 2);
   if (record.has_request_id) bytes += NumberBytes(record.request_id, 8);
+  if (record.has_time) bytes += NumberBytes(record.time, 8);
   if (record.kind == 2) bytes += NumberBytes(record.total, 4);
   return bytes + record.name + record.data;
 }
@@ -80,20 +82,27 @@ bool ReadRecord(std::string_view bytes, NaiveRecord* record) {
   record->kind = first % 32;
   record->has_request_id = first / 32 % 2 == 1;
   record->response = first / 64 % 2 == 1;
-  if (first >= 128) return false;
+  record->has_time = first / 128 == 1;
+  if (record->has_time && record->kind != 1 && record->kind != 2) return false;
   const bool part = record->kind >= 1 && record->kind <= 4;
   if (!part && (record->kind < 16 || record->kind > 22)) return false;
   const std::size_t name = NumberAt(bytes, 1, 1);
   const std::size_t data = NumberAt(bytes, 2, 2);
   if (name > 254) return false;
   std::size_t at = 4;
-  record->size = at + (record->has_request_id ? 8 : 0) + (record->kind == 2 ? 4 : 0) + name + data;
+  record->size = at + (record->has_request_id ? 8 : 0) + (record->has_time ? 8 : 0) +
+                 (record->kind == 2 ? 4 : 0) + name + data;
   if (record->size > bytes.size()) return false;
   record->request_id = 0;
   if (record->has_request_id) {
     record->request_id = NumberAt(bytes, at, 8);
     at += 8;
     if (record->request_id == 0) return false;
+  }
+  record->time = 0;
+  if (record->has_time) {
+    record->time = NumberAt(bytes, at, 8);
+    at += 8;
   }
   record->total = 0;
   if (record->kind == 2) {

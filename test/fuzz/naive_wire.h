@@ -38,6 +38,8 @@ struct NaiveRecord {
   bool response = false;
   bool has_request_id = false;
   std::uint64_t request_id = 0;
+  bool has_time = false;
+  std::uint64_t time = 0;
   std::uint64_t total = 0;
   std::string name;
   std::string data;

@@ -50,7 +50,8 @@ constexpr std::size_t kSlotsAt = 32;
 constexpr std::size_t kWordsAt = 128;
 constexpr std::size_t kRosterBytesMin = 192;
 constexpr std::size_t kPageBytes = 4096;
-constexpr std::size_t kTagAt = kCounters * 8;  // in a page and in an archive
+// In a page and in an archive.
+constexpr std::size_t kTagAt = (kCounters + LatencyHistogram::kBuckets) * 8;
 constexpr std::size_t kArchiveBytes = (kTagAt + 8 + 63) / 64 * 64;
 
 // Words of 8 bytes, then successors of 4.
@@ -237,6 +238,7 @@ std::string CountersOf(const Stats& stats) {
 #define ALERTPIPE_ADD_BYTES(name) bytes += NumberBytes(stats.name, 8);
   ALERTPIPE_STATS(ALERTPIPE_ADD_BYTES)
 #undef ALERTPIPE_ADD_BYTES
+  for (const std::uint64_t count : stats.latency.counts) bytes += NumberBytes(count, 8);
   return bytes;
 }
 

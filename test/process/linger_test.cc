@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Lingering: an inbox that is empty is tried again before the loop waits.
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -57,7 +62,7 @@ void Talk(Member& me, Board* board, std::uint64_t rounds) {
     const bool sent = alert.Reply("round", Numbered(round + 1, SizeOf(round + 1))).ok();
     me.Check(sent || rounds == kForEver, "refused");
   });
-  if (slot == 1) me->Send(To::Slot(other), "round", Numbered(0, SizeOf(0)));
+  me->Receive("begin", [&](Alert&) { me->Send(To::Slot(other), "round", Numbered(0, SizeOf(0))); });
   me.Every(1, [&] {
     board->ticks[slot]++;
     board->reads[slot] = me->stats().reads;
@@ -72,6 +77,8 @@ TEST(Linger, AConversationIsWholeAndTriesInVainAreCounted) {
   Family family(FamilyOf(2));
   for (int i = 0; i < 2; ++i)
     family.Spawn([&](Member& me) { Talk(me, &*board, kRounds); }, Lingering(3));
+  ASSERT_TRUE(family.Ready());
+  ASSERT_TRUE(family->Send(To::Slot(1), "begin").ok());
   ASSERT_TRUE(family.Until([&] {
     return board->rounds[1] + board->rounds[2] == kRounds + 1 && board->reads_empty[1] > 0 &&
            board->reads_empty[2] > 0;
@@ -103,6 +110,8 @@ TEST(Linger, TimersRunInAConversationThatDoesNotEnd) {
   Family family(FamilyOf(2));
   for (int i = 0; i < 2; ++i)
     family.Spawn([&](Member& me) { Talk(me, &*board, kForEver); }, Lingering(kLingerMax));
+  ASSERT_TRUE(family.Ready());
+  ASSERT_TRUE(family->Send(To::Slot(1), "begin").ok());
   ASSERT_TRUE(family.Until([&] { return board->ticks[1] >= 50 && board->ticks[2] >= 50; }));
 }
 
@@ -129,6 +138,98 @@ TEST(Linger, WhoReceivesNothingDoesNotTry) {
   const std::uint64_t second = board->ticks[1];
   ASSERT_TRUE(family.Until([&] { return board->ticks[1] >= second + 20; }));
   EXPECT_EQ(board->reads[1], reads);
+}
+
+// The loop reads its clock before it lingers. Timers that handlers start count from it.
+TEST(Linger, TheLoopsClockIsNotLeftBehind) {
+  Shared<Board> board;
+  Family family(FamilyOf(2));
+  family.Spawn(
+      [&](Member& me) {
+        me->Receive("n", [&](Alert& alert) {
+          alert.Reply("n");
+          if (++board->rounds[1] != 1000) return;
+          // How far the loop's own clock is behind.
+          timespec now;
+          clock_gettime(CLOCK_MONOTONIC, &now);
+          const auto now_ms = static_cast<uint64_t>(now.tv_sec * 1000 + now.tv_nsec / 1000000);
+          board->ticks[1] = now_ms - uv_now(me.loop()) + 1;
+        });
+        me.Run();
+      },
+      Lingering(kLingerMax));
+  family.Spawn(
+      [&](Member& me) {
+        me->Receive("n", [&](Alert& alert) {
+          // A handler that takes its time.
+          if (board->rounds[1] == 999) usleep(200000);
+          alert.Reply("n");
+        });
+        me->Receive("begin", [&](Alert&) { me->Send(To::Slot(1), "n"); });
+        me.Run();
+      },
+      Lingering(kLingerMax));
+  ASSERT_TRUE(family.Ready());
+  ASSERT_TRUE(family->Send(To::Slot(2), "begin").ok());
+  ASSERT_TRUE(family.Until([&] { return board->ticks[1] > 0; }));
+  EXPECT_LT(board->ticks[1], 100u);
+}
+
+// Nobody wants to be told of it, so it is no reason to wait.
+TEST(Linger, AlsoAfterAnAlertWithoutAHandler) {
+  Shared<Board> board;
+  Family family(FamilyOf(1));
+  const Peer worker = family.Spawn(
+      [&](Member& me) {
+        me->Receive("n", [&](Alert&) {
+          board->reads_empty[1] = me->stats().reads_empty;
+          ++board->rounds[1];
+        });
+        me.Run();
+      },
+      Lingering(50));
+  ASSERT_TRUE(family->Send(worker, "nobody's").ok());
+  std::uint64_t before = 0;
+  for (std::uint64_t round = 1; round <= 5; ++round) {
+    ASSERT_TRUE(family->Send(worker, "n").ok());
+    ASSERT_TRUE(family.Until([&] { return board->rounds[1] == round; }));
+    EXPECT_TRUE(round == 1 || board->reads_empty[1] > before) << round;
+    before = board->reads_empty[1];
+    family.Turns(3);
+  }
+}
+
+// The child of a handler goes on with a copy of its stack: it must leave the pipe alone.
+TEST(Linger, AChildThatReturnsFromAHandlerReadsNothing) {
+  Shared<Board> board;
+  Family family(FamilyOf(1));
+  const Peer worker = family.Spawn(
+      [&](Member& me) {
+        const pid_t parent = getpid();
+        pid_t child = -1;
+        me->Receive("fork", [&](Alert&) {
+          child = fork();
+          if (child == 0) alarm(60);
+        });
+        me->Receive("n", [&](Alert&) { ++board->rounds[getpid() == parent ? 1 : 2]; });
+        me->Receive("end", [&](Alert&) {
+          kill(child, SIGKILL);
+          int status = 0;
+          me.Check(waitpid(child, &status, 0) == child, "the child");
+          ++board->flag;
+        });
+        me.Run();
+      },
+      Lingering(kLingerMax));
+  ASSERT_TRUE(family->Send(worker, "fork", Pattern(5000, 1)).ok());
+  for (std::uint64_t round = 1; round <= 200; ++round) {
+    ASSERT_TRUE(family->Send(worker, "n", Pattern(4000, 1)).ok());
+    ASSERT_TRUE(family->Flush().ok());
+    ASSERT_TRUE(family.Until([&] { return board->rounds[1] + board->rounds[2] >= round; }));
+  }
+  ASSERT_TRUE(family->Send(worker, "end").ok());
+  ASSERT_TRUE(family.Until([&] { return board->flag == 1; }));
+  EXPECT_EQ(board->rounds[2], 0u);
 }
 
 // That the pipe has room again is heard in the loop only.

@@ -523,5 +523,41 @@ TEST(Tool, WatchesUntilTheMasterHasGone) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
+// ---- Latency ------------------------------------------------------------------------------------
+
+// Alerts of all sizes, a request and its response: each is counted where it is handled.
+TEST(Latency, IsCountedForEachAlertWhereTheFamilyWantsIt) {
+  for (const bool wanted : {true, false}) {
+    MasterOptions options = FamilyOf(2);
+    options.latency_histograms = wanted;
+    Shared<Count> handled;
+    Family family(options);
+    const Peer asked = family.Spawn([&](Member& me) {
+      me->Receive("n", [&](Alert& alert) {
+        if (alert.is_request()) alert.Respond("yes");
+        ++*handled;
+      });
+      me.Run();
+    });
+    const Peer asker = family.Spawn([&](Member& me) {
+      for (int i = 0; i < 20; ++i) me->Send(To::Slot(asked.slot), "n", Pattern(i * 500, 1));
+      me->Broadcast("n", "to all", Scope::kOthers);
+      me->Request(To::Slot(asked.slot), "n", "?", absl::InfiniteDuration(),
+                  [&](Response& response) { *handled += response.ok() ? 1 : 0; });
+      me.Run();
+    });
+    ASSERT_TRUE(family.Until([&] { return *handled == 23; }));
+    const auto latency = [&](const Peer& worker) {
+      return family->StatsOf(worker.slot)->live->stats.latency;
+    };
+    EXPECT_EQ(latency(asked).count(), wanted ? 22u : 0u);
+    EXPECT_EQ(latency(asker).count(), wanted ? 1u : 0u);
+    // By the same clock in both processes: neither nothing nor longer than the test took.
+    const absl::Duration longest = latency(asked).Percentile(100);
+    EXPECT_LT(longest, absl::Seconds(2 * LivenessLimitSeconds()));
+    EXPECT_EQ(longest > absl::ZeroDuration(), wanted);
+  }
+}
+
 }  // namespace
 }  // namespace alertpipe::process

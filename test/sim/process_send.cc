@@ -339,6 +339,7 @@ void Process::StepPlain() {
     core_->WrotePlain(send_.way);
     return FinishPlain();
   }
+  core_->NotWrotePlain(send_.way);
   send_.plain_failed = true;
   if (send_.broadcast) {
     send_.stage = Send::Stage::kAccept;
