@@ -31,9 +31,9 @@ struct AttachOptions {
   // second among many workers, 20 for short round trips between processes that have a core each.
   // Costs about a microsecond of CPU for each try in vain. Only the last read of an exchange is
   // followed by tries in vain: a process that receives nothing does not linger, nor does one while
-  // a pipe that it writes to is full, nor where the kernel has no RWF_NOWAIT for pipes (before 5.10
-  // or so; it is tried, not looked up). The loop's timers and other descriptors get their turn after
-  // at most alerts_per_turn_max alerts.
+  // a pipe that it writes to is full, nor where the kernel does not honour RWF_NOWAIT on pipes,
+  // which is tried at the start. The loop's timers and other descriptors get their turn after at
+  // most alerts_per_turn_max alerts.
   int linger = 0;
 };
 

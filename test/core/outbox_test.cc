@@ -180,7 +180,8 @@ TEST(Packing, IsFullWhenARunIs) {
   ASSERT_TRUE(bench.Lend("", MakeData(kWholeBytesMax)));
   EXPECT_TRUE(bench.outbox.has_full(true)) << "the last one is full as well";
   bench.WriteAll();
-  ASSERT_TRUE(bench.Lend("large", MakeData(3 * kPartBytesMax)));
+  const std::string large = MakeData(3 * kPartBytesMax);
+  ASSERT_TRUE(bench.Lend("large", large));
   EXPECT_TRUE(bench.outbox.has_full(true));
   bench.WriteAll();
 }
