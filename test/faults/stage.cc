@@ -580,10 +580,14 @@ void Stage::End() {
     me.Until("the faulty one to end",
              [&] { return ledger_->actors[faulty] != ActorState::kAttached; });
   }
+  // Seen once is enough: a successor may begin to send at any time.
   const auto start = Clock::now();
-  while (!EverythingSettled(*ledger_, fault_) && Clock::now() - start < PatienceWith(fault_))
+  bool settled = false;
+  while (!(settled = EverythingSettled(*ledger_, fault_)) &&
+         Clock::now() - start < PatienceWith(fault_)) {
     me.Turn();
-  if (!EverythingSettled(*ledger_, fault_)) me.Wrong("not everything was settled");
+  }
+  if (!settled) me.Wrong("not everything was settled");
   ledger_->phase = Phase::kAllEnd;
   me.Until("all exits", [this] { return AllReaped(); });
   CloseMaster(absl::Seconds(5));
