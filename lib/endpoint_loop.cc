@@ -116,6 +116,7 @@ void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
   int tries = 0;
   while (tries < linger_ && TurnHasRoom() && MayLinger()) {
     os::calls().sched_yield();
+    pump_->UpdateTime();  // timers that handlers start count from it
     const std::size_t before = bytes_read_;
     ReadOn(self);
     if (bytes_read_ == before) {
@@ -125,9 +126,8 @@ void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
     tries = 0;
     ++handled_;  // whatever was in it: who has little to say must not hold the loop up
     OnTurnEnd();
-    if (on_loop()) pump_->UpdateTime();
   }
-  // The loop has read its clock before this, and would wait for its timers from then.
+  // The loop would wait for its timers from when it has read its clock last.
   if (on_loop()) pump_->UpdateTime();
   heard_ = lingering_ = tries < linger_ && !TurnHasRoom() && MayLinger();
   UpdateBusy();
