@@ -261,7 +261,6 @@ PlainStep Endpoint::PlainStepFor(const Box& box, int slot, std::uint64_t word, b
     // would be room to queue it.
     const bool idle = box.turn != turn_ && !box.blocked && !box.tell_drained &&
                       !ControlPending(box, slot) &&
-                      kPacketBytesMax <= settings.queued_bytes_per_peer_max &&
                       in_all + kPacketBytesMax <= settings.queued_bytes_max;
     return idle ? PlainStep::kWrite : PlainStep::kLook;
   }

@@ -229,7 +229,7 @@ int Outbox::Gather(iovec parts[kPartsMax], int run_max, bool full_only) {
     if (segment->kind == Segment::Kind::kPacket) {
       auto* packet = static_cast<Packet*>(segment);
       const bool open = packet == tail_ && packet->room() > 0 && !all;
-      if (open && (full_only || packets > 0)) break;
+      if (open && full_only) break;
       packet->gathered = packet->used;
       if (!open && (packets > 0 || all || (run_max > 1 && BeginsRun(*packet)))) Pad(packet);
       PacketHeader header = header_;

@@ -166,7 +166,6 @@ inline constexpr std::size_t kDestinationAt = 20;
 inline constexpr std::size_t kSequenceAt = 24;
 
 inline constexpr std::uint8_t kKindMask = 0x1f;
-inline constexpr std::uint8_t kFlagsKnown = kHasRequestId | kIsResponse | kHasTime;
 
 // Mixes every header byte but the check itself. It is there to tell a packet from payload when
 // framing is lost, not to authenticate: whoever can write to the pipe can compute it.
@@ -261,7 +260,7 @@ inline RecordReader::Step RecordReader::Next(Record* record) {
   const auto kind_and_flags = Load<std::uint8_t>(from);
   const std::uint8_t kind = kind_and_flags & wire::kKindMask;
   const auto flags = static_cast<std::uint8_t>(kind_and_flags & ~wire::kKindMask);
-  if (!wire::KnownKind(kind) || (flags & ~wire::kFlagsKnown) != 0) return Step::kMalformed;
+  if (!wire::KnownKind(kind)) return Step::kMalformed;
   record->kind = static_cast<RecordKind>(kind);
   record->flags = flags;
   const std::size_t name_bytes = Load<std::uint8_t>(from + 1);

@@ -24,6 +24,7 @@ TEST(LatencyBuckets, FollowEachOtherWithoutGaps) {
     EXPECT_LE(Histogram::BeginOf(bucket + 1) - begin, begin / 4) << "a quarter at most";
   }
   EXPECT_EQ(Histogram::BucketOf(0), 0u);
+  EXPECT_EQ(Histogram::BeginOf(0), 0u);
   EXPECT_EQ(Histogram::BeginOf(1), 1024u);
   EXPECT_EQ(Histogram::BeginOf(Histogram::kBuckets - 1), std::uint64_t{1} << 34);
   EXPECT_EQ(Histogram::BucketOf(~std::uint64_t{0}), Histogram::kBuckets - 1);

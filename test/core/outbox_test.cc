@@ -183,6 +183,8 @@ TEST(Packing, IsFullWhenARunIs) {
   const std::string large = MakeData(3 * kPartBytesMax);
   ASSERT_TRUE(bench.Lend("large", large));
   EXPECT_TRUE(bench.outbox.has_full(true));
+  bench.Write(1);
+  EXPECT_TRUE(bench.outbox.has_full(true)) << "its middle";
   bench.WriteAll();
 }
 
