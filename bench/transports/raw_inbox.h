@@ -31,10 +31,9 @@ class RawInbox {
   // As far as the latest read knows.
   bool is_empty() const { return empty_; }
 
-  // One turn: reads on for as long as each read brings a full packet or more, since then the next is
-  // on its way; no longer than others on the loop can wait for their turn. Calls
-  // consume(sender, alert) for each alert; its bytes are valid during the call. False: there was
-  // nothing to read.
+  // One turn: reads on for as long as each read brings a full packet or more, since then the next
+  // is on its way; no longer than others on the loop can wait for their turn. Calls consume(sender,
+  // alert) for each alert; its bytes are valid during the call. False: there was nothing to read.
   template <typename Consume>
   bool Read(Consume&& consume) {
     for (int i = 0; i < kReadsPerTurn && error_.empty(); ++i) {

@@ -115,9 +115,9 @@ class ALERTPIPE_EXPORT Endpoint {
 
   // Sends one alert. Never blocks. `name` and `data` are copied before the call returns, as far as
   // they are not yet in the receiver's pipe. The first alert of a turn of the loop to an idle
-  // receiver is written within the call; later ones of the same turn share packets and leave when two
-  // packets are full (of broadcasts: 64 KiB) or the turn ends. An alert to the sending process itself goes through its pipe
-  // like any other: its handler runs later, from the loop.
+  // receiver is written within the call; later ones of the same turn share packets and leave when
+  // two packets are full (of broadcasts: 64 KiB) or the turn ends. An alert to the sending process
+  // itself goes through its pipe like any other: its handler runs later, from the loop.
   //
   // Limits: name 254 bytes; data MasterOptions::alert_bytes_max (at most 4,294,967,040 bytes); what
   // is queued here, MasterOptions::queued_bytes_per_peer_max and queued_bytes_max. Data above one
