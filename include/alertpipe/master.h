@@ -47,8 +47,8 @@ struct MasterOptions {
   std::uint64_t queued_bytes_max = 67108864;
   // Whether each process keeps a histogram of how long the alerts that it receives took from the
   // sender's call to its handler (Stats::latency). Costs 8 bytes and two readings of the clock for
-  // each alert, and alerts take the longer way through the queue: about half the alerts per second
-  // where small ones are packed.
+  // each alert, and alerts take the longer way through the queue, so that fewer small ones leave in
+  // a second.
   bool latency_histograms = false;
 };
 
