@@ -228,11 +228,17 @@ absl::Status EndpointImpl::PrepareContent(core::Content* content, Buffer* owned,
 
 BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view data, Buffer* owned,
                                         Scope scope) {
-  return BroadcastContent(core::Content{name, data}, owned, scope, nullptr);
+  return BroadcastContent(core::Content{name, data}, owned, scope, nullptr, nullptr);
+}
+
+BroadcastResult EndpointImpl::Broadcast(std::string_view name, std::string_view data, Scope scope,
+                                        std::vector<Accepted>* accepted) {
+  return BroadcastContent(core::Content{name, data}, nullptr, scope, nullptr, accepted);
 }
 
 BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* owned, Scope scope,
-                                               const MakeTerms* make_terms) {
+                                               const MakeTerms* make_terms,
+                                               std::vector<Accepted>* accepted) {
   const std::size_t bytes =
       content.name.size() + (owned != nullptr ? owned->size() : content.data.size());
   content.to_many = true;
@@ -260,6 +266,8 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
     if (outcome != Outcome::kRefused) {
       ++result.accepted;
       if (outcome == Outcome::kWritten) ++result.written;
+      if (accepted != nullptr)
+        accepted->push_back({target.slot, target.word.generation, way.alert_id});
       continue;
     }
     const bool first_charge = payload.shared == nullptr || !payload.shared->charged();
@@ -273,6 +281,8 @@ BroadcastResult EndpointImpl::BroadcastContent(core::Content content, Buffer* ow
       if (core_.NeedsLent(target.slot)) payload.shared->Charge();
       ++result.accepted;
       if (sent.outcome() == Outcome::kWritten) ++result.written;
+      if (accepted != nullptr)
+        accepted->push_back({target.slot, target.word.generation, sent.alert_id()});
     } else {
       const core::RosterWord& word = target.word;
       const Peer peer{static_cast<pid_t>(word.pid), target.slot, word.generation};

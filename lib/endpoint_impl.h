@@ -24,8 +24,10 @@
 #include <absl/status/statusor.h>
 
 #include "core/endpoint.h"
+#include "core/events/events_memory.h"
 #include "core/handler_table.h"
 #include "diagnostics.h"
+#include "endpoint_observer.h"
 #include "os/fork_guard.h"
 #include "os/kernel.h"
 #include "os/pipe.h"
@@ -47,6 +49,7 @@ struct Wiring {
   Peer self;
   core::CounterPage* page = nullptr;
   core::NoticeBoard* notices = nullptr;  // the master's
+  core::EventsMemory events;             // not valid in a family without events
   os::Kernel kernel;
   int inbox_fd = -1;
   std::vector<int> outbox_fds;  // by slot
@@ -76,6 +79,14 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   SendResult Send(const To& to, std::string_view name, std::string_view data, Buffer* owned);
   BroadcastResult Broadcast(std::string_view name, std::string_view data, Buffer* owned,
                             Scope scope);
+  // The same, with what became of it for each receiver that has accepted it.
+  struct Accepted {
+    int slot = -1;
+    std::uint32_t generation = 0;
+    std::uint64_t alert_id = 0;
+  };
+  BroadcastResult Broadcast(std::string_view name, std::string_view data, Scope scope,
+                            std::vector<Accepted>* accepted);
   absl::Status Flush();
   SendResult Request(const To& to, std::string_view name, std::string_view data, Buffer* owned,
                      absl::Duration deadline, ResponseCallback callback);
@@ -128,6 +139,14 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   Diagnostics& diagnostics() { return diagnostics_; }
   // Calls the application from the loop, or while the endpoint ends.
   void TellLater(absl::AnyInvocable<void()> call);
+  int alerts_per_turn_max() const { return alerts_per_turn_max_; }
+  // Whether a handler or hook runs.
+  bool handling() const { return handling_; }
+  // Reads what is there and hands it out, and does what else the end of a turn does.
+  void Poll();
+  // Who is told what happens; null: nobody. It must outlive the endpoint, or take itself back.
+  void Observe(EndpointObserver* observer);
+  EndpointObserver* observer() const { return observer_; }
   // There may be events: the loop should turn soon.
   void Wake() { UpdateBusy(); }
   // Called when the endpoint has closed, by Close or Shutdown: for what else its owner has on the
@@ -188,7 +207,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   Outcome WritePlain(core::PlainStep step, const core::PlainWay& way);
   SendResult SendContent(const To& to, core::Content content, Buffer* owned, RequestTerms* request);
   BroadcastResult BroadcastContent(core::Content content, Buffer* owned, Scope scope,
-                                   const MakeTerms* make_terms);
+                                   const MakeTerms* make_terms, std::vector<Accepted>* accepted);
   absl::Status PrepareContent(core::Content* content, Buffer* owned, Payload* payload);
   SendResult Deliver(const core::Target& target, const core::Content& content, Payload* payload,
                      bool first_charge);
@@ -212,6 +231,11 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void Leaving(int slot);
   void EndLeaving();
   bool HasEvents() const { return core_.has_events() || !later_.empty(); }
+  bool ObserverHasWork() const { return observer_ != nullptr && observer_->HasWork(); }
+  bool WantsRead() const {
+    return !leaving_.empty() || core_.wants_read() ||
+           (observer_ != nullptr && observer_->WantsRead());
+  }
   bool TellOne();
   void SettleLent(int slot, Payload* payload, bool everything);
   void FlushSlot(int slot, bool full_only);
@@ -297,6 +321,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   Endpoint::CloseHook close_done_;
   Endpoint::CloseHook drain_done_;
 
+  EndpointObserver* observer_ = nullptr;
   Diagnostics diagnostics_;
   bool telling_diagnostics_ = false;
   std::uint64_t stale_noted_ = 0;            // of alerts_stale

@@ -53,8 +53,9 @@ void EndpointImpl::UpdateBusy() {
   // turns here before it waits.
   if (!on_loop() || handling_) return;
   const bool finished = state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_);
+  const bool observed = observer_ != nullptr && observer_->WantsTurn();
   pump_->SetBusy(core_.dirty() || HasEvents() || core_.inbox().pending() || finished ||
-                 lingering_ || (!read_failed_ && (!leaving_.empty() || core_.wants_read())));
+                 lingering_ || observed || (!read_failed_ && WantsRead()));
   pump_->PauseInbox(read_failed_);
   ArmWake();
 }
@@ -69,7 +70,7 @@ void EndpointImpl::OnWritable(int slot) {
 
 bool EndpointImpl::HasTurnWork() const {
   return core_.dirty() || HasEvents() || state_ != State::kOpen || core_.draining() ||
-         DiagnosticsDue() || core_.page().alerts_stale.Get() != stale_noted_ ||
+         ObserverHasWork() || DiagnosticsDue() || core_.page().alerts_stale.Get() != stale_noted_ ||
          core_.page().rejects_dropped.Get() != rejects_dropped_noted_;
 }
 
@@ -90,6 +91,10 @@ void EndpointImpl::OnTurnEnd() {
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   FlushDirty();
   if (HasEvents()) TellEvents(false);
+  if (ObserverHasWork()) {
+    observer_->OnTurn();
+    FlushDirty();
+  }
   if (state_ == State::kClosed) DiscardArrivals();
   TellDiagnostics(false);
   StepDrain();
@@ -106,8 +111,8 @@ void EndpointImpl::OnBeforeWait() {
 
 // Nothing else is to be done. Of a full pipe, that it has room is heard in the loop only.
 bool EndpointImpl::MayLinger() const {
-  return guard_.InOwner() && state_ == State::kOpen && !read_failed_ && leaving_.empty() &&
-         !core_.wants_read() && core_.AllWritten() && !HasTurnWork() && !core_.inbox().pending();
+  return guard_.InOwner() && state_ == State::kOpen && !read_failed_ && !WantsRead() &&
+         core_.AllWritten() && !HasTurnWork() && !core_.inbox().pending();
 }
 
 // Whoever is answered often answers in less time than it takes to fall asleep and to be woken. Each
@@ -136,7 +141,7 @@ void EndpointImpl::Linger(const std::shared_ptr<EndpointImpl>& self) {
 void EndpointImpl::OnMoreWork() {
   if (handling_ || !guard_.InOwner()) return;
   const bool pending = core_.inbox().pending();
-  const bool reads = !read_failed_ && (!leaving_.empty() || core_.wants_read());
+  const bool reads = !read_failed_ && WantsRead();
   if (!pending && (!reads || !TurnHasRoom())) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   if (!pending) (void)ReadOnce();
@@ -355,14 +360,21 @@ bool EndpointImpl::TellOne() {
 void EndpointImpl::Tell(const core::Event& event) {
   switch (event.kind) {
     case core::Event::Kind::kUndelivered:
+      if (observer_ != nullptr && observer_->OnUndelivered(event.undelivered)) return;
       return CallHook(&handling_, on_undelivered, event.undelivered);
     case core::Event::Kind::kDrained:
+      if (observer_ != nullptr) observer_->OnDrained(event.peer);
       return CallHook(&handling_, on_drained, event.peer);
     case core::Event::Kind::kJoined:
+      if (observer_ != nullptr) observer_->OnJoined(event.peer);
       CallHook(&handling_, on_joined, event.peer);
       return CheckWaits(0);
     case core::Event::Kind::kLeft:
+      if (observer_ != nullptr) observer_->OnLeft(event.peer);
       return CallHook(&handling_, on_left, event.peer);
+    case core::Event::Kind::kDied:
+      if (observer_ != nullptr) observer_->OnDied(event.peer);
+      return;
     case core::Event::Kind::kDraining:
       if (on_draining == nullptr) return BeginDrain();
       return CallHook(&handling_, on_draining, event.peer);
@@ -427,6 +439,24 @@ void EndpointImpl::TellDiagnostics(bool all) {
   telling_diagnostics_ = false;
 }
 
+void EndpointImpl::Observe(EndpointObserver* observer) {
+  observer_ = observer;
+  if (observer != nullptr) core_.WantDeaths();
+}
+
+void EndpointImpl::Poll() {
+  const std::shared_ptr<EndpointImpl> alive = shared_from_this();
+  handled_ = 0;
+  bytes_read_ = 0;
+  while (MayTryInbox() && on_loop() && !read_failed_ && ReadOnce() > 0) {
+    do {
+      HandleArrivals(alive);
+      handled_ = 0;
+    } while (on_loop() && core_.inbox().pending());
+  }
+  OnTurnEnd();
+}
+
 void EndpointImpl::OnLifeline() {
   if (!guard_.InOwner() || handling_ || !is_master_gone_ || !is_master_gone_()) return;
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
@@ -459,6 +489,7 @@ void EndpointImpl::ServiceDetached() {
 
 absl::Status EndpointImpl::Close(absl::Duration deadline, Endpoint::CloseHook done) {
   if (absl::Status open = CheckOpen(); !open.ok()) return open;
+  if (observer_ != nullptr) observer_->OnClosing();
   FlushAll();
   state_ = State::kClosing;
   close_done_ = std::move(done);
@@ -515,6 +546,7 @@ void EndpointImpl::Shutdown() {
   }
   close_done_ = nullptr;
   if (on_loop()) {
+    if (observer_ != nullptr && state_ == State::kOpen) observer_->OnClosing();
     FlushAll();
     EnterClosed();
     if (!handling_) DiscardArrivals();

@@ -115,7 +115,7 @@ BroadcastResult EndpointImpl::Gather(std::string_view name, std::string_view dat
   };
   core::Content content{name, data};
   content.flags = core::kHasRequestId;
-  BroadcastResult result = BroadcastContent(content, nullptr, scope, &make_terms);
+  BroadcastResult result = BroadcastContent(content, nullptr, scope, &make_terms, nullptr);
   if (result.ok()) state->End();
   return result;
 }
@@ -204,6 +204,7 @@ void EndpointImpl::CancelWaits() {
 // it fires: most requests end before their deadline.
 void EndpointImpl::ArmWake() {
   std::uint64_t next = std::min(core_.next_deadline(), retry_at_);
+  if (observer_ != nullptr) next = std::min(next, observer_->deadline());
   for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
   if ((orphaned_ && core_.MayVanish()) || core_.WaitsFor(kMasterSlot))
     next = std::min(next, ask_at_);

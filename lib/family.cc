@@ -8,6 +8,7 @@
 
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
+#include <absl/time/time.h>
 
 #include "core/packet.h"
 #include "os/limits.h"
@@ -20,6 +21,8 @@ namespace {
 constexpr std::size_t kOtherDescriptors = 8;
 // More than any kernel grants; fcntl takes an int.
 constexpr std::size_t kPipeCapacityMax = std::size_t{1} << 30;
+constexpr std::uint32_t kUniqueKeysMax = 65536;
+constexpr absl::Duration kUniqueTimeoutMax = absl::Hours(24 * 365);
 
 absl::Status OutOfRange(const char* option, std::uint64_t low, std::uint64_t high,
                         absl::string_view value) {
@@ -36,6 +39,21 @@ absl::Status TooSmall(const char* option, std::uint64_t value) {
 // The status of a system call, with what it was made for in front.
 absl::Status About(absl::string_view what, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
+}
+
+absl::Status CheckEvents(const EventSettings& events, int workers_max) {
+  if (events.unique_timeout <= absl::ZeroDuration() || events.unique_timeout > kUniqueTimeoutMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("EventSettings::unique_timeout must be above zero and at most ",
+                     absl::FormatDuration(kUniqueTimeoutMax), ", was ",
+                     absl::FormatDuration(events.unique_timeout)));
+  }
+  const auto slots = static_cast<std::uint32_t>(workers_max) + 1;
+  const std::uint32_t most = std::min(kUniqueKeysMax, core::UniqueTable::kCellsMax / slots);
+  if (events.unique_keys_max >= 1 && events.unique_keys_max <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("EventSettings::unique_keys_max must be 1 to ",
+                                                 most, " with ", workers_max, " workers, was ",
+                                                 events.unique_keys_max));
 }
 
 absl::Status CheckOptions(const MasterOptions& options) {
@@ -62,7 +80,8 @@ absl::Status CheckOptions(const MasterOptions& options) {
   if (options.queued_bytes_max < core::kPacketBytesMax) {
     return TooSmall("queued_bytes_max", options.queued_bytes_max);
   }
-  return absl::OkStatus();
+  return options.events.has_value() ? CheckEvents(*options.events, options.workers_max)
+                                    : absl::OkStatus();
 }
 
 }  // namespace
@@ -105,7 +124,20 @@ absl::StatusOr<std::unique_ptr<Family>> Family::Create(const MasterOptions& opti
     family->pipes_.push_back(*std::move(pipe));
     new (family->counters(static_cast<int>(slot))) core::CounterPage;
   }
+  if (options.events.has_value()) {
+    const std::size_t bytes =
+        core::EventsMemory::Bytes(static_cast<int>(slots), options.events->unique_keys_max);
+    absl::StatusOr<os::SharedRegion> events = os::SharedRegion::Create("alertpipe-events", bytes);
+    if (!events.ok()) return events.status();
+    family->events_.emplace(*std::move(events));
+  }
   core::FamilySettings settings;
+  if (options.events.has_value()) {
+    settings.events = 1;
+    settings.unique_keys_max = options.events->unique_keys_max;
+    settings.unique_timeout_ns =
+        static_cast<std::uint64_t>(absl::ToInt64Nanoseconds(options.events->unique_timeout));
+  }
   settings.slots = slots;
   settings.runs = kernel->runs ? 1 : 0;
   settings.pipe_capacity = capacity_max;
@@ -125,6 +157,11 @@ std::vector<int> Family::outbox_fds() const {
   return fds;
 }
 
+core::EventsMemory Family::events() {
+  if (!events_.has_value()) return core::EventsMemory();
+  return core::EventsMemory(events_->At(0), slots(), roster().settings().unique_keys_max);
+}
+
 void Family::ResetCounters(int slot, std::uint32_t generation) {
   core::CounterPage* page = counters(slot);
   page->Reset(generation);
@@ -142,6 +179,7 @@ void Family::EnterChild(int slot, bool keep_master_inbox) {
   (void)counters_.KeepOnly(static_cast<std::size_t>(slot) * sizeof(core::CounterPage),
                            sizeof(core::CounterPage));
   counters_.CloseFd();
+  if (events_.has_value()) events_->CloseFd();
   lifeline_.EnterChild(os::Lifeline::Descent::kDirect);
 }
 

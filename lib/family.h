@@ -10,12 +10,14 @@
 #include <alertpipe/master.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include <absl/status/statusor.h>
 
 #include "core/counters.h"
+#include "core/events/events_memory.h"
 #include "core/roster.h"
 #include "os/kernel.h"
 #include "os/lifeline.h"
@@ -41,6 +43,8 @@ class Family {
     return static_cast<core::CounterPage*>(
         counters_.At(static_cast<std::size_t>(slot) * sizeof(core::CounterPage)));
   }
+  // Not valid in a family without events.
+  core::EventsMemory events();
   // Makes a slot's counters those of its next worker.
   void ResetCounters(int slot, std::uint32_t generation);
   os::Lifeline& lifeline() { return lifeline_; }
@@ -67,6 +71,7 @@ class Family {
   os::Kernel kernel_;
   os::SealedRegion roster_;
   os::SharedRegion counters_;
+  std::optional<os::SharedRegion> events_;
   os::Lifeline lifeline_;
   std::vector<os::Pipe> pipes_;
   std::size_t capacity_min_ = 0;

@@ -63,6 +63,7 @@ absl::StatusOr<std::shared_ptr<Master::State>> Master::State::Create(const Maste
   wiring.kernel = state->family->kernel();
   wiring.inbox_fd = state->family->inbox_fd(kMasterSlot);
   wiring.outbox_fds = state->family->outbox_fds();
+  wiring.events = state->family->events();
   wiring.keep = state->shared;
   core::RosterWord self;
   self.generation = 1;
@@ -184,6 +185,7 @@ absl::Status Master::State::Drive(int slot) {
       case Step::kPublishStarting:
         family->ResetCounters(slot, life.word().generation);
         shared->board.StartReader(slot);
+        if (family->events().valid()) family->events().Announce(slot);
         family->roster_writer().PublishSuccessor(slot, 0);
         family->roster_writer().Publish(slot, life.word());
         break;

@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Attach(Slot slot, uv_loop_s* loo
   wiring.kernel = family->kernel();
   wiring.inbox_fd = family->inbox_fd(side->slot);
   wiring.outbox_fds = family->outbox_fds();
+  wiring.events = family->events();
   auto impl = internal::EndpointImpl::Create(std::move(wiring));
   if (!impl.ok()) return impl.status();
   if (absl::Status status = (*impl)->Attach(loop, options); !status.ok()) return status;

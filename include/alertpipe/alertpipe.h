@@ -9,6 +9,7 @@
 #include <alertpipe/buffer.h>        // IWYU pragma: export
 #include <alertpipe/diagnostic.h>    // IWYU pragma: export
 #include <alertpipe/endpoint.h>      // IWYU pragma: export
+#include <alertpipe/events.h>        // IWYU pragma: export
 #include <alertpipe/family_stats.h>  // IWYU pragma: export
 #include <alertpipe/latency.h>       // IWYU pragma: export
 #include <alertpipe/limits.h>        // IWYU pragma: export

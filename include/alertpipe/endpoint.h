@@ -289,6 +289,8 @@ class ALERTPIPE_EXPORT Endpoint {
   std::shared_ptr<internal::EndpointImpl> impl_;  // null until attached
 
  private:
+  friend class Events;
+
   SendResult SendOwned(To to, std::string_view name, Buffer data);
   SendResult RequestOwned(To to, std::string_view name, Buffer data, absl::Duration deadline,
                           ResponseCallback callback);

@@ -15,6 +15,7 @@
 
 #include <absl/functional/any_invocable.h>
 #include <absl/status/statusor.h>
+#include <absl/time/time.h>
 
 #include <alertpipe/endpoint.h>
 #include <alertpipe/export.h>
@@ -25,6 +26,15 @@
 #include <alertpipe/worker.h>
 
 namespace alertpipe {
+
+// What all processes of a family share for events (events.h).
+struct EventSettings {
+  // How long a unique key is taken, above zero.
+  absl::Duration unique_timeout = absl::Seconds(5);
+  // How many unique keys each process can have taken at once, 1 to 65,536. Each takes about 300
+  // bytes, once it is used; beyond 16,777,000 in all there is no room.
+  std::uint32_t unique_keys_max = 1024;
+};
 
 // Settings of a whole family. Sizes are in bytes.
 struct MasterOptions {
@@ -50,6 +60,9 @@ struct MasterOptions {
   // each alert, and alerts take the longer way through the queue, so that fewer small ones leave in
   // a second.
   bool latency_histograms = false;
+  // Whether the family has events (events.h). Costs 128 KiB of shared memory, more with unique
+  // keys.
+  std::optional<EventSettings> events;
 };
 
 // How a worker ended.

@@ -464,6 +464,12 @@ void Endpoint::PeerDied(int slot, std::uint32_t generation) {
     box.known = false;
     events_.push_back({{Event::Kind::kLeft, box.peer, {}}, {}});
   }
+  if (wants_deaths_) {
+    Peer dead;
+    dead.slot = slot;
+    dead.generation = generation;
+    events_.push_back({{Event::Kind::kDied, dead, {}}, {}});
+  }
 }
 
 void Endpoint::PeerJoined(int slot, std::uint32_t generation, std::uint32_t pid) {

@@ -50,6 +50,8 @@ struct Event {
     kLeft,
     kDrained,
     kDraining,  // this worker is being replaced, by `peer` if its slot is not 0
+    kDied,      // nothing of the incarnations of `peer.slot` up to `peer.generation` follows; only
+                // if wanted
   };
   Kind kind = Kind::kDrained;
   Peer peer;
@@ -148,6 +150,11 @@ class Endpoint {
   bool AllWritten() const { return waiting_ == 0; }
   // Whether every alert that was accepted for `slot` has left.
   bool AllWritten(int slot) const { return boxes_[Index(slot)].outbox.empty(); }
+  // Whether all of an alert that was accepted for an incarnation has left, or never will.
+  bool HasLeft(int slot, std::uint32_t generation, std::uint64_t alert_id) const {
+    const Outbox& outbox = boxes_[Index(slot)].outbox;
+    return outbox.generation() != generation || outbox.HasLeft(alert_id + 1);
+  }
   // Changes whenever what was queued for `slot` is given back.
   std::uint64_t failures(int slot) const { return boxes_[Index(slot)].failures; }
 
@@ -292,6 +299,8 @@ class Endpoint {
   void NoticesChanged();
   // Gives everything back that is still queued.
   void FailAll(UndeliveredReason reason);
+  // Whether deaths are told in all cases (kDied), also of those that were never told as joined.
+  void WantDeaths() { wants_deaths_ = true; }
   // The next thing to tell. False when there is nothing.
   bool NextEvent(Event* event);
   bool has_events() const {
@@ -457,6 +466,7 @@ class Endpoint {
 
   std::vector<int> dirty_;
   std::uint64_t turn_ = 1;
+  bool wants_deaths_ = false;
   int waiting_ = 0;   // boxes with something queued or to be told
   int pid_hint_ = 0;  // where ResolvePid looks first
   int next_any_ = 1;  // where ResolveAny starts among equals

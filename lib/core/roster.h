@@ -66,13 +66,17 @@ struct FamilySettings {
   std::uint64_t queued_bytes_per_peer_max = 0;
   std::uint64_t queued_bytes_max = 0;
   std::uint64_t latency_histograms = 0;  // whether alerts carry the time of their sending
+  // Of events (core/events/events_memory.h); 0 without them.
+  std::uint32_t events = 0;
+  std::uint32_t unique_keys_max = 0;
+  std::uint64_t unique_timeout_ns = 0;
 };
 
 // Tells processes that read the memory without being relatives what is in it.
 struct RosterLabel {
   static constexpr std::uint64_t kMagic = 0x726574736f527041;  // "ApRoster"
   // Changes with the layout of this file; that of the counters is in kCounterLayout.
-  static constexpr std::uint64_t kVersion = 3;
+  static constexpr std::uint64_t kVersion = 4;
 
   std::atomic<std::uint64_t> magic;  // kMagic once everything else has been written
   std::uint64_t version;

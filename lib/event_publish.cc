@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Publications: whom they are for, what the rules say, and what becomes of those for whom there is
+// no room.
+#include <algorithm>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "event_hub.h"
+#include "os/clock.h"
+
+namespace alertpipe::internal {
+namespace {
+
+absl::Status CheckName(absl::string_view what, std::string_view name) {
+  if (name.empty() || name.size() > kEventNameBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the name of ", what, " must have 1 to ", kEventNameBytesMax, " bytes, has ", name.size()));
+  }
+  if (name == kAny) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the name of ", what, " cannot be \"*\": that means any"));
+  }
+  return absl::OkStatus();
+}
+
+std::uint64_t HashOf(std::string_view key) {
+  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
+  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  return hash ^ hash >> 32;
+}
+
+}  // namespace
+
+struct EventHub::Draft {
+  core::EventRecord record;
+  const EventRule* rule = nullptr;
+  std::string_view key;
+  std::string_view message;  // the record, encoded
+};
+
+absl::Status EventHub::CheckPublish(std::string_view source, std::string_view name,
+                                    std::string_view data, const PublishOptions& options) const {
+  if (endpoint_ != nullptr) {
+    if (absl::Status open = endpoint_->CheckOpen(); !open.ok()) return open;
+  }
+  if (absl::Status status = CheckName("a source", source); !status.ok()) return status;
+  if (absl::Status status = CheckName("an event", name); !status.ok()) return status;
+  if (options.key.size() > kEventNameBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "PublishOptions::key can have ", kEventNameBytesMax, " bytes, has ", options.key.size()));
+  }
+  if (options_.data_bytes_max != 0 && data.size() > options_.data_bytes_max) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("event data length cannot exceed ", options_.data_bytes_max,
+                     " bytes (EventsOptions::data_bytes_max), was ", data.size()));
+  }
+  return absl::OkStatus();
+}
+
+// The most particular rule that fits.
+const EventRule& EventHub::RuleFor(std::string_view source, std::string_view name) const {
+  static const auto* const none = new EventRule();
+  const EventRule* best = none;
+  int best_fit = -1;
+  for (const EventRule& rule : options_.rules) {
+    if ((rule.source != kAny && rule.source != source) || (rule.name != kAny && rule.name != name))
+      continue;
+    const int fit = (rule.source != kAny ? 1 : 0) + (rule.name != kAny ? 1 : 0);
+    if (fit > best_fit) best = &rule;
+    best_fit = std::max(best_fit, fit);
+  }
+  return *best;
+}
+
+PublishResult EventHub::Publish(const Audience& audience, std::string_view source,
+                                std::string_view name, std::string_view data,
+                                const PublishOptions& options) {
+  const std::shared_ptr<EventHub> alive = shared_from_this();
+  absl::Status status = CheckPublish(source, name, data, options);
+  if (status.ok() && source == kOwnEventSource) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("the source \"", std::string(kOwnEventSource), "\" is the library's own"));
+  }
+  if (!status.ok()) {
+    ++stats_.refused;
+    return status;
+  }
+  Draft draft;
+  draft.rule = &RuleFor(source, name);
+  draft.key = options.key;
+  draft.record.source = source;
+  draft.record.name = name;
+  draft.record.data = data;
+  draft.record.retained = options.retain;
+  if (options.retain) draft.record.time_ns = os::MonotonicNanos();
+  PublishResult result;
+  switch (audience.kind()) {
+    case Audience::Kind::kAll:
+    case Audience::Kind::kOthers:
+      result = PublishToMany(&draft, audience.kind() == Audience::Kind::kOthers);
+      break;
+    case Audience::Kind::kLocal:
+      result = PublishHere(&draft, true);
+      break;
+    case Audience::Kind::kOne:
+      result = PublishToOne(&draft, audience.to());
+      break;
+    case Audience::Kind::kUnique:
+      result = PublishUnique(&draft, audience.key());
+      break;
+  }
+  ++(result.ok() ? stats_.published : stats_.refused);
+  Wake();
+  if (endpoint_ == nullptr && ready_) HandOutQueue();
+  return result;
+}
+
+namespace {
+
+// The record as it travels.
+std::string_view Compose(const core::EventRecord& record, std::string* into) {
+  into->resize(record.HeadBytes());
+  record.EncodeHead(into->data());
+  into->append(record.data);
+  return *into;
+}
+
+}  // namespace
+
+// ---- To this process ----
+
+bool EventHub::IsSelf(const To& to) const {
+  switch (to.kind()) {
+    case To::Kind::kPid:
+      return to.pid() == self_.pid;
+    case To::Kind::kSlot:
+      return to.slot() == self_.slot;
+    case To::Kind::kPeer:
+      return to.slot() == self_.slot && to.generation() == self_.generation;
+    case To::Kind::kAnyWorker:
+      break;
+  }
+  return false;
+}
+
+void EventHub::KeepOwn(const Draft& draft, bool local) {
+  absl::StatusOr<Buffer> copy = Buffer::Copy(draft.message);
+  if (!copy.ok()) {
+    ++stats_.gaps;
+    return;
+  }
+  if (local) {
+    queue_.PushLocal({*std::move(copy), Peer(), 0, false});
+  } else if (book_.has_value() && (draft.record.ordered || book_->Holds(self_))) {
+    book_->Hold({draft.record.number, 0, self_, *std::move(copy)});
+  } else {
+    queue_.PushPosted(
+        {*std::move(copy), self_, draft.record.ordered ? ++testing_place_ : 0, false});
+  }
+}
+
+PublishResult EventHub::PublishHere(Draft* draft, bool local) {
+  draft->message = Compose(draft->record, &scratch_);
+  if (!MayHold(draft->message.size())) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("events that wait here are full: EventsOptions::held_bytes_max is ",
+                     options_.held_bytes_max, " bytes, ", stats().held_bytes,
+                     " are held, the event needs ", draft->message.size(), " more"));
+  }
+  KeepOwn(*draft, local);
+  PublishResult result;
+  result.accepted = 1;
+  return result;
+}
+
+// ---- To others ----
+
+PublishResult EventHub::PublishToOne(Draft* draft, const To& to) {
+  if (IsSelf(to)) return PublishHere(draft, false);
+  if (endpoint_ == nullptr) {
+    return absl::NotFoundError("there is no other process: these Events are for testing");
+  }
+  core::Target target;
+  if (absl::Status status = endpoint_->core().Resolve(to, &target); !status.ok()) return status;
+  draft->message = Compose(draft->record, &scratch_);
+  const Peer peer{static_cast<pid_t>(target.word.pid), target.slot, target.word.generation};
+  PublishResult result;
+  SendTo(peer, *draft, &result);
+  if (result.accepted == 0 && result.gaps == 0 && !result.refused.empty())
+    return result.refused.front().status;
+  return result;
+}
+
+PublishResult EventHub::PublishToMany(Draft* draft, bool others_only) {
+  draft->record.ordered = draft->rule->ordered;
+  if (endpoint_ == nullptr) {
+    draft->record.number = 1;
+    return others_only ? PublishResult() : PublishHere(draft, false);
+  }
+  if (absl::Status may = endpoint_->core().CheckMaySend(); !may.ok()) return may;
+  if (draft->record.ordered) draft->record.number = publisher_->Number();
+  draft->message = Compose(draft->record, &scratch_);
+  PublishResult result;
+  if (backlogs_.empty()) {
+    std::vector<EndpointImpl::Accepted> accepted;
+    BroadcastResult sent =
+        endpoint_->Broadcast(core::kEventAlertName, draft->message, Scope::kOthers,
+                             draft->record.ordered ? &accepted : nullptr);
+    if (!sent.ok()) return sent.status();
+    result.accepted = sent.accepted;
+    for (const EndpointImpl::Accepted& one : accepted)
+      publisher_->Sent(one.slot, one.generation, one.alert_id);
+    for (const Refusal& refusal : sent.refused)
+      Overflowed(refusal.peer, *draft, refusal.status, &result);
+  } else {
+    std::vector<core::Target> targets;
+    endpoint_->core().Select(Scope::kOthers, &targets);
+    for (const core::Target& target : targets)
+      SendTo({static_cast<pid_t>(target.word.pid), target.slot, target.word.generation}, *draft,
+             &result);
+  }
+  if (others_only) return result;
+  if (MayHold(draft->message.size())) {
+    KeepOwn(*draft, false);
+    ++result.accepted;
+  } else {
+    Overflowed(self_, *draft, absl::ResourceExhaustedError("events that wait here are full"),
+               &result);
+  }
+  return result;
+}
+
+void EventHub::SendTo(const Peer& peer, const Draft& draft, PublishResult* result) {
+  EventBacklog* backlog = BacklogOf(peer);
+  if (backlog != nullptr) {
+    // What waits there came first.
+    FlushBacklog(peer);
+    backlog = BacklogOf(peer);
+  }
+  if (backlog != nullptr) {
+    return Overflowed(peer, draft, absl::ResourceExhaustedError("earlier events wait"), result);
+  }
+  const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, draft.message, nullptr);
+  if (!sent.ok()) return Overflowed(peer, draft, sent.status(), result);
+  ++result->accepted;
+  if (draft.record.ordered) publisher_->Sent(peer.slot, peer.generation, sent.alert_id());
+}
+
+// ---- No room ----
+
+EventBacklog* EventHub::BacklogOf(const Peer& peer) {
+  const auto found = backlogs_.find(peer.slot);
+  if (found == backlogs_.end() || found->second.first != peer.generation) return nullptr;
+  return &found->second.second;
+}
+
+void EventHub::Overflowed(const Peer& peer, const Draft& draft, const absl::Status& why,
+                          PublishResult* result) {
+  const Overflow overflow = draft.rule->overflow;
+  const bool full = absl::IsResourceExhausted(why);
+  if (!full || (overflow == Overflow::kRefuse && !draft.record.ordered)) {
+    result->refused.push_back({peer, why});
+    return;
+  }
+  auto& [generation, backlog] = backlogs_[peer.slot];
+  if (generation != peer.generation) {
+    backlog_bytes_ -= backlog.bytes();
+    backlog = EventBacklog();
+    generation = peer.generation;
+  }
+  const std::size_t before = backlog.bytes();
+  if (overflow == Overflow::kCoalesce && MayHold(draft.message.size())) {
+    if (backlog.PutValue(draft.record.source, draft.record.name, draft.key,
+                         std::string(draft.message)))
+      ++stats_.coalesced;
+    ++result->accepted;
+    ++result->waiting;
+  } else {
+    backlog.AddGap(draft.record.source, draft.record.name, 1);
+    ++result->gaps;
+    if (overflow == Overflow::kRefuse) result->refused.push_back({peer, why});
+  }
+  backlog_bytes_ += backlog.bytes() - before;
+  if (peer == self_) flush_backlogs_ = true;
+}
+
+void EventHub::FlushBacklog(const Peer& peer) {
+  EventBacklog* backlog = BacklogOf(peer);
+  while (backlog != nullptr && !backlog->empty()) {
+    const EventBacklog::Entry& entry = backlog->front();
+    core::EventRecord record;
+    std::string bytes;
+    if (entry.is_gap) {
+      record.kind = core::EventKind::kGap;
+      record.source = entry.source;
+      record.name = entry.name;
+      record.count = entry.missed;
+      Compose(record, &bytes);
+    }
+    const std::string& message = entry.is_gap ? bytes : entry.record;
+    if (peer == self_) {
+      absl::StatusOr<Buffer> copy = Buffer::Copy(message);
+      if (!copy.ok()) return;
+      queue_.PushPosted({*std::move(copy), self_, 0, false});
+    } else {
+      const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, message, nullptr);
+      if (absl::IsResourceExhausted(sent.status())) return;
+    }
+    backlog_bytes_ -= backlog->bytes();
+    backlog->PopFront();
+    backlog_bytes_ += backlog->bytes();
+  }
+  if (backlog != nullptr) backlogs_.erase(peer.slot);
+}
+
+void EventHub::OnDrained(const Peer& peer) {
+  if (backlogs_.count(peer.slot) > 0) flush_backlogs_ = true;
+  if (claim_owed_[static_cast<std::size_t>(peer.slot)] != 0 && publisher_->claimed() > 0)
+    owes_claims_ = true;
+}
+
+// What the receiver could not take is missing there.
+bool EventHub::OnUndelivered(const Undelivered& undelivered) {
+  if (undelivered.name != core::kEventAlertName) return false;
+  const bool lives = undelivered.reason == UndeliveredReason::kReceiverFull ||
+                     undelivered.reason == UndeliveredReason::kReceiverMemory;
+  core::EventRecord record;
+  if (!lives) return true;
+  if (undelivered.has_data) (void)record.Decode(undelivered.data);
+  auto& [generation, backlog] = backlogs_[undelivered.peer.slot];
+  if (generation != undelivered.peer.generation) {
+    backlog_bytes_ -= backlog.bytes();
+    backlog = EventBacklog();
+    generation = undelivered.peer.generation;
+  }
+  backlog.AddGap(record.source, record.name,
+                 record.kind == core::EventKind::kGap ? record.count : 1);
+  flush_backlogs_ = true;
+  return true;
+}
+
+// ---- One of many ----
+
+PublishResult EventHub::PublishUnique(Draft* draft, std::string_view key) {
+  if (key.empty() || key.size() > kUniqueKeyBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("a unique key must have 1 to ",
+                                                   kUniqueKeyBytesMax, " bytes, has ", key.size()));
+  }
+  if (endpoint_ != nullptr) {
+    if (absl::Status may = endpoint_->core().CheckMaySend(); !may.ok()) return may;
+  }
+  core::UniqueTable::Claim claim;
+  claim.key = key;
+  core::UniqueTable::Verdict verdict;
+  do {
+    unique_.Open(&claim);
+    verdict = unique_.Try(&claim, os::MonotonicNanos(), unique_timeout_ns_);
+  } while (verdict == core::UniqueTable::Verdict::kAgain);
+  PublishResult result;
+  if (verdict == core::UniqueTable::Verdict::kTaken) {
+    result.duplicate = true;
+    ++stats_.duplicates;
+    return result;
+  }
+  if (verdict == core::UniqueTable::Verdict::kFull) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the table of unique keys is full: all of this process's ",
+        endpoint_ == nullptr ? 0 : endpoint_->core().roster().settings().unique_keys_max,
+        " (EventSettings::unique_keys_max) are taken"));
+  }
+  if (endpoint_ == nullptr) return PublishHere(draft, false);
+  std::vector<core::Target> targets;
+  endpoint_->core().Select(Scope::kWorkers, &targets);
+  absl::Status last = absl::UnavailableError("there is no live worker to choose from");
+  draft->message = Compose(draft->record, &scratch_);
+  const std::size_t first = static_cast<std::size_t>(HashOf(key));
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const core::Target& target = targets[(first + i) % targets.size()];
+    const Peer peer{static_cast<pid_t>(target.word.pid), target.slot, target.word.generation};
+    if (peer == self_) {
+      result = PublishHere(draft, false);
+    } else {
+      const SendResult sent =
+          endpoint_->Send(To(peer), core::kEventAlertName, draft->message, nullptr);
+      result = sent.ok() ? PublishResult() : PublishResult(sent.status());
+      result.accepted = sent.ok() ? 1 : 0;
+    }
+    if (result.ok()) return result;
+    last = result.status();
+  }
+  unique_.Release(claim);
+  return last;
+}
+
+// An event of the library's own, to all.
+void EventHub::PublishOwn(std::string_view name) {
+  static const auto* const rule = new EventRule();
+  Draft draft;
+  draft.rule = rule;
+  draft.record.source = kOwnEventSource;
+  draft.record.name = name;
+  (void)PublishToMany(&draft, false);
+}
+
+}  // namespace alertpipe::internal

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What has come: into the order book, if it has to wait there, or to the subscriptions.
+#include <cxxabi.h>
+
+#include <exception>
+#include <utility>
+
+#include "event_hub.h"
+
+namespace alertpipe::internal {
+
+// ---- In ----
+
+void EventHub::Handle(Alert* alert) {
+  const std::shared_ptr<EventHub> alive = shared_from_this();
+  core::EventRecord record;
+  const Peer sender = alert->sender();
+  if (!record.Decode(alert->data())) {
+    endpoint_->diagnostics().Note(Diagnostic::Kind::kDamagedRecord, sender).value =
+        alert->data().size();
+    return;
+  }
+  if (record.kind == core::EventKind::kClaimed) {
+    book_->Claimed(sender, record.number);
+    look_ = true;
+    return;
+  }
+  if (!record.ordered && !book_->Holds(sender)) {
+    // Nothing has to be kept: the alert's own bytes will do.
+    if (ready_ && queue_.empty()) return HandOutNow(alert->data(), sender, 0, false);
+    return HandOut({Buffer::Copy(alert->data()).value_or(Buffer()), sender, 0, false});
+  }
+  // What finds no room is missing at its place.
+  absl::StatusOr<Buffer> data = absl::ResourceExhaustedError("held_bytes_max");
+  const bool room = MayHold(alert->data().size());
+  const std::string source(record.source);
+  const std::string name(record.name);
+  if (room) data = alert->TakeData();
+  if (!data.ok()) {
+    Gap gap;
+    gap.publisher = sender;
+    gap.source = source;
+    gap.name = name;
+    gap.count = record.kind == core::EventKind::kGap ? record.count : 1;
+    return TellGap(gap);
+  }
+  look_ = true;
+  book_->Hold({record.ordered ? record.number : 0, 0, sender, *std::move(data)});
+}
+
+// ---- Out ----
+
+void EventHub::HandOut(Item item) {
+  if (item.record.size() == 0 || (!ready_ && !MayHold(item.record.size()))) {
+    Gap gap;
+    gap.publisher = item.publisher;
+    core::EventRecord record;
+    if (record.Decode(item.record.view())) {
+      gap.source = record.source;
+      gap.name = record.name;
+    }
+    gap.count = 1;
+    return TellGap(gap);
+  }
+  queue_.PushPosted(std::move(item));
+}
+
+// Bounded by what is there now: what callbacks publish has its turn later.
+void EventHub::HandOutQueue() {
+  if (dispatching_ || !ready_) return;
+  const std::shared_ptr<EventHub> alive = shared_from_this();
+  Item item;
+  int left = endpoint_ == nullptr ? -1 : endpoint_->alerts_per_turn_max();
+  while (left-- != 0 && !ended_ && queue_.Pop(&item)) HandOutNow(item);
+}
+
+void EventHub::HandOutNow(const Item& item) {
+  HandOutNow(item.record.view(), item.publisher, item.place, item.replayed);
+}
+
+void EventHub::HandOutNow(std::string_view bytes, const Peer& publisher, std::uint64_t place,
+                          bool replayed) {
+  core::EventRecord record;
+  if (!record.Decode(bytes)) return;
+  if (record.kind == core::EventKind::kGap) {
+    Gap gap;
+    gap.publisher = publisher;
+    gap.source = record.source;
+    gap.name = record.name;
+    gap.count = record.count;
+    return TellGap(gap);
+  }
+  if (record.retained) Retain(record, publisher, place);
+  Dispatch(record, publisher, place, replayed);
+}
+
+void EventHub::Dispatch(const core::EventRecord& record, const Peer& publisher, std::uint64_t place,
+                        bool replayed) {
+  const Event event{record.source, record.name, record.data, publisher, place, replayed};
+  const bool outer = std::exchange(dispatching_, true);
+  ++stats_.handled;
+  const std::size_t called = subscriptions_.ForEach(
+      record.source, record.name, [&](core::SubscriptionTable::Subscription& one) {
+        Guarded(publisher, record, [&] { one.on_event(event); });
+      });
+  if (called == 0) ++stats_.unhandled;
+  dispatching_ = outer;
+}
+
+void EventHub::TellGap(const Gap& gap) {
+  stats_.gaps += gap.count;
+  const bool outer = std::exchange(dispatching_, true);
+  core::EventRecord record;
+  record.source = gap.source;
+  record.name = gap.name;
+  const auto tell = [&](core::SubscriptionTable::Subscription& one) {
+    if (one.on_gap) Guarded(gap.publisher, record, [&] { one.on_gap(gap); });
+  };
+  if (gap.source.empty()) {
+    subscriptions_.ForAll(tell);
+  } else {
+    subscriptions_.ForEach(gap.source, gap.name, tell);
+  }
+  if (const Shared<GapCallback> hook = on_gap)
+    Guarded(gap.publisher, record, [&] { (*hook)(gap); });
+  dispatching_ = outer;
+}
+
+// Calls a callback; what it throws is reported, and the others are called.
+template <typename Call>
+void EventHub::Guarded(const Peer& publisher, const core::EventRecord& record, Call call) {
+  try {
+    call();
+  } catch (abi::__forced_unwind&) {
+    throw;  // a cancelled thread, not an error
+  } catch (...) {
+    ++stats_.callback_errors;
+    if (const auto hook = on_error) {
+      (*hook)(EventError{publisher, record.source, record.name, std::current_exception()});
+    } else if (endpoint_ != nullptr) {
+      const std::type_info* type = abi::__cxa_current_exception_type();
+      endpoint_->diagnostics()
+          .Note(Diagnostic::Kind::kHandlerThrew, publisher, 1, record.name)
+          .exception = type != nullptr ? type->name() : "an unknown exception";
+    }
+  }
+}
+
+// The library's own events about others: here only, since everybody hears of it.
+void EventHub::TellAbout(std::string_view name, const Peer& peer) {
+  core::EventRecord record;
+  record.source = kOwnEventSource;
+  record.name = name;
+  absl::StatusOr<Buffer> bytes = Buffer::Allocate(record.HeadBytes());
+  if (!bytes.ok()) return;
+  record.EncodeHead(bytes->data());
+  HandOut({*std::move(bytes), peer, 0, false});
+}
+
+}  // namespace alertpipe::internal

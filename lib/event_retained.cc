@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Last values: everybody keeps those that it has heard, so that anybody can tell a newcomer. Which
+// of two is the later one all decide alike: by place if they are ordered, else by the time of
+// publication, which all read from one clock.
+//
+// A response to a request for them is a run of
+//   u32 slot | u32 generation | u64 place | u32 bytes | the record
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "core/bytes.h"
+#include "event_hub.h"
+
+namespace alertpipe::internal {
+namespace {
+
+constexpr std::size_t kValueHeadBytes = 4 + 4 + 8 + 4;
+
+}  // namespace
+
+void EventHub::Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place) {
+  Retained& kept = retained_[{std::string(record.source), std::string(record.name)}];
+  const bool later = place != kept.place ? place > kept.place : record.time_ns >= kept.time_ns;
+  if (!kept.record.empty() && !later) return;
+  kept.record.resize(record.HeadBytes());
+  record.EncodeHead(kept.record.data());
+  kept.record.append(record.data);
+  kept.publisher = publisher;
+  kept.place = place;
+  kept.time_ns = record.time_ns;
+}
+
+void EventHub::HandleRetainedRequest(Alert* alert) {
+  std::string values;
+  for (const auto& [name, kept] : retained_) {
+    char head[kValueHeadBytes];
+    core::Store<std::uint32_t>(head, static_cast<std::uint32_t>(kept.publisher.slot));
+    core::Store<std::uint32_t>(head + 4, kept.publisher.generation);
+    core::Store<std::uint64_t>(head + 8, kept.place);
+    core::Store<std::uint32_t>(head + 16, static_cast<std::uint32_t>(kept.record.size()));
+    values.append(head, sizeof head).append(kept.record);
+  }
+  (void)alert->Respond(Buffer(std::move(values)));
+}
+
+absl::Status EventHub::FetchRetained(absl::Duration deadline,
+                                     absl::AnyInvocable<void(const absl::Status&)> done) {
+  if (endpoint_ == nullptr) return absl::UnavailableError("there is nobody to ask");
+  struct Answers {
+    std::vector<std::string> values;
+    absl::Status failed = absl::UnavailableError("there is nobody to ask");
+    absl::AnyInvocable<void(const absl::Status&)> done;
+  };
+  auto answers = std::make_shared<Answers>();
+  answers->done = std::move(done);
+  const std::weak_ptr<EventHub> weak = shared_from_this();
+  const BroadcastResult asked = endpoint_->Gather(
+      core::kRetainedRequestName, {}, deadline,
+      [answers](Response& response) {
+        if (response.ok()) {
+          answers->values.emplace_back(response.data());
+        } else {
+          answers->failed = response.status();
+        }
+      },
+      [answers, weak] {
+        const std::shared_ptr<EventHub> hub = weak.lock();
+        if (hub == nullptr) return;
+        for (const std::string& values : answers->values) hub->Replay(values);
+        if (answers->done)
+          answers->done(answers->values.empty() ? answers->failed : absl::OkStatus());
+      },
+      Scope::kOthers);
+  return asked.status();
+}
+
+// What somebody else has kept, and nothing later has been heard of here.
+void EventHub::Replay(std::string_view values) {
+  while (values.size() >= kValueHeadBytes) {
+    Peer publisher;
+    publisher.slot = static_cast<int>(core::Load<std::uint32_t>(values.data()));
+    publisher.generation = core::Load<std::uint32_t>(values.data() + 4);
+    const auto place = core::Load<std::uint64_t>(values.data() + 8);
+    const std::size_t bytes = core::Load<std::uint32_t>(values.data() + 16);
+    values.remove_prefix(kValueHeadBytes);
+    if (bytes > values.size()) return;
+    const std::string_view value = values.substr(0, bytes);
+    values.remove_prefix(bytes);
+    core::EventRecord record;
+    if (!record.Decode(value) || record.kind != core::EventKind::kEvent || !record.retained)
+      continue;
+    const auto known = retained_.find({std::string(record.source), std::string(record.name)});
+    if (known != retained_.end() && known->second.place >= place &&
+        (known->second.place > place || known->second.time_ns >= record.time_ns)) {
+      continue;
+    }
+    // Somebody else will answer the same.
+    Retain(record, publisher, place);
+    absl::StatusOr<Buffer> copy = Buffer::Copy(value);
+    if (copy.ok()) HandOut({*std::move(copy), publisher, place, true});
+  }
+}
+
+}  // namespace alertpipe::internal
