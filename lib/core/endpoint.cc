@@ -246,8 +246,7 @@ void Endpoint::Blocked(int slot, bool error) {
 }
 
 void Endpoint::WriteLater(int slot) {
-  if (!HasOutput(slot)) return;
-  MarkDirty(slot);
+  if (HasOutput(slot)) MarkDirty(slot);
   Box& box = boxes_[Index(slot)];
   if (!box.outbox.empty()) box.tell_drained = true;
 }

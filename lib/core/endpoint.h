@@ -142,8 +142,6 @@ class Endpoint {
   // Counts a refused alert. `full`: a queue is, and not the memory short.
   void CountRefused(const absl::Status& status, std::size_t bytes, bool full);
 
-  // The number of the next alert for `slot`.
-  std::uint64_t next_id(int slot) const { return boxes_[Index(slot)].outbox.next_id(); }
   std::size_t queued_bytes(int slot) const { return boxes_[Index(slot)].outbox.queued_bytes(); }
   bool HasOutput(int slot) const;
   // Whether no alert waits for anybody.

@@ -646,6 +646,30 @@ TEST(Blocked, WhoIsQueuedBehindARefusedNoticeIsToldOfItsEnd) {
   EXPECT_EQ(drained, 1u);
 }
 
+// A turn's share of writing is used up.
+TEST(Later, WhatIsLeftIsWrittenInAnotherTurnAndTheEndOfAlertsIsTold) {
+  const auto family = RoomyWorkers(2);
+  Endpoint& sender = family->at(1);
+  sender.WriteLater(2);
+  EXPECT_FALSE(sender.dirty()) << "there is nothing left";
+
+  std::vector<int> slots;
+  ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1).ok());
+  sender.TakeDirty(&slots);
+  sender.WriteLater(2);
+  EXPECT_TRUE(sender.dirty());
+  family->EndTurn(1);
+  EXPECT_EQ(CountDrained(family->Events(1), 2), 0) << "no alert was held up";
+
+  ASSERT_TRUE(family->Send(1, To::Slot(2), "a").ok());
+  ASSERT_EQ(family->Send(1, To::Slot(2), "b").outcome(), Outcome::kQueued);
+  sender.TakeDirty(&slots);
+  sender.WriteLater(2);
+  EXPECT_TRUE(sender.dirty());
+  family->EndTurn(1);
+  EXPECT_EQ(CountDrained(family->Events(1), 2), 1);
+}
+
 TEST(Blocked, WhatWaitedForTheEndOfTheTurnIsNotTriedEither) {
   const auto family = RoomyWorkers(2);
   family->Send(1, To::Slot(2), "a");
