@@ -232,8 +232,10 @@ void Sender::CameBack(const Undelivered& undelivered) {
   } else if (id <= half.failed_last.Get()) {
     ledger_->Complain(Violation::kDuplicated, Name(self_, peer) + ": came back twice, or late");
   }
-  half.failed_last.Set(id);
+  // Killed between the two, it has counted one whose number is not known, and not the other way
+  // round: that would look like a hole.
   half.failed.Add();
+  half.failed_last.Set(id);
 }
 
 void Sender::CheckCounters(std::uint64_t handled) {
