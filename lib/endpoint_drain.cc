@@ -21,6 +21,7 @@ absl::Status EndpointImpl::Drain(Endpoint::CloseHook done) {
 }
 
 void EndpointImpl::BeginDrain() {
+  if (observer_ != nullptr) observer_->OnDraining();
   core_.BeginDrain();
   pump_->KeepAlive();
   UpdateBusy();
@@ -29,7 +30,7 @@ void EndpointImpl::BeginDrain() {
 void EndpointImpl::StepDrain() {
   if (!core_.draining() || state_ != State::kOpen) return;
   core_.StepDrain(requests_held_ > 0);
-  if (!core_.drained()) return;
+  if (!core_.drained() || ObserverHasWork()) return;
   undelivered_before_close_ = core_.page().alerts_undelivered.Get();
   close_done_ = std::exchange(drain_done_, nullptr);
   close_deadline_passed_ = true;

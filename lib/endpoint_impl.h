@@ -140,13 +140,15 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   // Calls the application from the loop, or while the endpoint ends.
   void TellLater(absl::AnyInvocable<void()> call);
   int alerts_per_turn_max() const { return alerts_per_turn_max_; }
+  // Whether the last read has failed, for another reason than that there is nothing.
+  bool read_failed() const { return read_failed_; }
   // Whether a handler or hook runs.
   bool handling() const { return handling_; }
   // Reads what is there and hands it out, and does what else the end of a turn does.
   void Poll();
   // Who is told what happens; null: nobody. It must outlive the endpoint, or take itself back.
   void Observe(EndpointObserver* observer);
-  EndpointObserver* observer() const { return observer_; }
+  bool was_observed() const { return was_observed_; }
   // There may be events: the loop should turn soon.
   void Wake() { UpdateBusy(); }
   // Called when the endpoint has closed, by Close or Shutdown: for what else its owner has on the
@@ -231,6 +233,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void Leaving(int slot);
   void EndLeaving();
   bool HasEvents() const { return core_.has_events() || !later_.empty(); }
+  void TellObserver();
+  void Observed(void (EndpointObserver::*call)(const Peer&), const Peer& peer);
   bool ObserverHasWork() const { return observer_ != nullptr && observer_->HasWork(); }
   bool WantsRead() const {
     return !leaving_.empty() || core_.wants_read() ||
@@ -322,6 +326,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   Endpoint::CloseHook drain_done_;
 
   EndpointObserver* observer_ = nullptr;
+  bool was_observed_ = false;
   Diagnostics diagnostics_;
   bool telling_diagnostics_ = false;
   std::uint64_t stale_noted_ = 0;            // of alerts_stale

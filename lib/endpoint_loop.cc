@@ -26,6 +26,9 @@ absl::string_view View(std::string_view text) {
   return absl::string_view(text.data(), text.size());
 }
 
+// What callbacks publish without end does not keep a Poll from returning.
+constexpr int kPollTurnsMax = 1024;
+
 // Hooks are called from libuv's C frames, through which no exception can pass: one that throws ends
 // the program. The copy of the pointer lets a hook replace itself.
 template <typename Hook, typename... Args>
@@ -91,15 +94,20 @@ void EndpointImpl::OnTurnEnd() {
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   FlushDirty();
   if (HasEvents()) TellEvents(false);
-  if (ObserverHasWork()) {
-    observer_->OnTurn();
-    FlushDirty();
-  }
+  if (ObserverHasWork()) TellObserver();
+  if (!guard_.InOwner()) return;  // forked by one of its callbacks
   if (state_ == State::kClosed) DiscardArrivals();
   TellDiagnostics(false);
   StepDrain();
   if (state_ == State::kClosing && (core_.AllWritten() || close_deadline_passed_)) FinishClose();
   UpdateBusy();
+}
+
+void EndpointImpl::TellObserver() {
+  const bool outer = std::exchange(handling_, true);
+  observer_->OnTurn();
+  handling_ = outer;
+  if (guard_.InOwner()) FlushDirty();
 }
 
 void EndpointImpl::OnBeforeWait() {
@@ -357,6 +365,13 @@ bool EndpointImpl::TellOne() {
   return true;
 }
 
+// What may call the application.
+void EndpointImpl::Observed(void (EndpointObserver::*call)(const Peer&), const Peer& peer) {
+  const bool outer = std::exchange(handling_, true);
+  (observer_->*call)(peer);
+  handling_ = outer;
+}
+
 void EndpointImpl::Tell(const core::Event& event) {
   switch (event.kind) {
     case core::Event::Kind::kUndelivered:
@@ -366,11 +381,11 @@ void EndpointImpl::Tell(const core::Event& event) {
       if (observer_ != nullptr) observer_->OnDrained(event.peer);
       return CallHook(&handling_, on_drained, event.peer);
     case core::Event::Kind::kJoined:
-      if (observer_ != nullptr) observer_->OnJoined(event.peer);
+      if (observer_ != nullptr) Observed(&EndpointObserver::OnJoined, event.peer);
       CallHook(&handling_, on_joined, event.peer);
       return CheckWaits(0);
     case core::Event::Kind::kLeft:
-      if (observer_ != nullptr) observer_->OnLeft(event.peer);
+      if (observer_ != nullptr) Observed(&EndpointObserver::OnLeft, event.peer);
       return CallHook(&handling_, on_left, event.peer);
     case core::Event::Kind::kDied:
       if (observer_ != nullptr) observer_->OnDied(event.peer);
@@ -441,20 +456,29 @@ void EndpointImpl::TellDiagnostics(bool all) {
 
 void EndpointImpl::Observe(EndpointObserver* observer) {
   observer_ = observer;
-  if (observer != nullptr) core_.WantDeaths();
+  if (observer == nullptr) return;
+  was_observed_ = true;
+  core_.WantDeaths();
 }
 
 void EndpointImpl::Poll() {
   const std::shared_ptr<EndpointImpl> alive = shared_from_this();
   handled_ = 0;
   bytes_read_ = 0;
-  while (MayTryInbox() && on_loop() && !read_failed_ && ReadOnce() > 0) {
+  std::size_t bytes = 0;
+  do {
+    // What the last turn has left comes first.
     do {
       HandleArrivals(alive);
       handled_ = 0;
-    } while (on_loop() && core_.inbox().pending());
+    } while (guard_.InOwner() && on_loop() && core_.inbox().pending());
+    bytes = guard_.InOwner() && on_loop() && !read_failed_ && TurnHasRoom() ? ReadOnce() : 0;
+  } while (bytes > 0);
+  bool more = true;
+  for (int turns = 0; turns < kPollTurnsMax && more && guard_.InOwner(); ++turns) {
+    OnTurnEnd();
+    more = on_loop() && observer_ != nullptr && observer_->WantsTurn();
   }
-  OnTurnEnd();
 }
 
 void EndpointImpl::OnLifeline() {
@@ -572,6 +596,7 @@ void EndpointImpl::LastWords() {
   pump_->Abandon();
   state_ = State::kClosed;
   FlushAll();
+  if (observer_ != nullptr) observer_->OnLastWords();
   core_.FailAll(UndeliveredReason::kClosed);
   CancelWaits();
   TellEvents(true);

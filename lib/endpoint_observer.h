@@ -30,8 +30,12 @@ class EndpointObserver {
   virtual void OnDrained(const Peer& peer) = 0;
   // Whether it was one of the observer's alerts.
   virtual bool OnUndelivered(const Undelivered& undelivered) = 0;
+  // This worker is being replaced, and begins to drain.
+  virtual void OnDraining() = 0;
   // The endpoint ends: nothing can be sent any more after the call.
   virtual void OnClosing() = 0;
+  // The process ends, and the loop may be gone: nothing may be sent.
+  virtual void OnLastWords() = 0;
 
  protected:
   ~EndpointObserver() = default;

@@ -8,9 +8,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <string>
 #include <string_view>
+
+#include <absl/container/flat_hash_map.h>
 
 namespace alertpipe::internal {
 
@@ -21,16 +23,17 @@ class EventBacklog {
     std::string source;
     std::string name;
     std::uint64_t missed = 0;  // of a gap
-    std::string key;           // of a value
     std::string record;        // of a value
+    std::string index;         // what it is found by
   };
 
   bool empty() const { return entries_.empty(); }
-  // Bytes of values.
+  // Bytes of values, with what it takes to keep them.
   std::size_t bytes() const { return bytes_; }
 
+  // Gaps of more names than kGapsMax are one of no name.
   void AddGap(std::string_view source, std::string_view name, std::uint64_t missed);
-  // Whether it has replaced an earlier one.
+  // Whether it has replaced an earlier one. It does not come before what was published in between.
   bool PutValue(std::string_view source, std::string_view name, std::string_view key,
                 std::string record);
   // The first to leave.
@@ -38,7 +41,16 @@ class EventBacklog {
   void PopFront();
 
  private:
-  std::deque<Entry> entries_;
+  using Entries = std::list<Entry>;
+  static constexpr std::size_t kGapsMax = 1024;
+
+  static std::size_t BytesOf(const Entry& entry);
+  void Append(Entry entry);
+  void Erase(Entries::iterator at);
+
+  Entries entries_;
+  absl::flat_hash_map<std::string, Entries::iterator> by_index_;
+  std::size_t gaps_ = 0;
   std::size_t bytes_ = 0;
 };
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event_hub.h"
 
-#include <unistd.h>
-
-#include <cstring>
+#include <utility>
 
 #include <absl/strings/str_cat.h>
+#include <absl/time/time.h>
 
-#include "core/check.h"
-#include "os/clock.h"
+#include "os/calls.h"
 
 namespace alertpipe::internal {
 namespace {
@@ -17,6 +15,8 @@ namespace {
 constexpr int kTestingSlot = 1;
 constexpr std::uint32_t kTestingKeysMax = 1024;
 constexpr std::uint64_t kTestingTimeoutNs = 5000000000;
+// Of claims before the end, should a hostile relative be faster each time.
+constexpr int kLastStepsMax = 4096;
 
 absl::string_view View(std::string_view text) {
   return absl::string_view(text.data(), text.size());
@@ -53,10 +53,15 @@ absl::StatusOr<std::shared_ptr<EventHub>> EventHub::Create(std::shared_ptr<Endpo
   for (const EventRule& rule : options.rules) {
     if (absl::Status status = CheckRule(rule); !status.ok()) return status;
   }
+  if (options.order_patience < absl::ZeroDuration() || options.order_patience > absl::Hours(1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("EventsOptions::order_patience must be 0 to 1h, was ",
+                     absl::FormatDuration(options.order_patience)));
+  }
   std::shared_ptr<EventHub> hub(new EventHub(std::move(endpoint), std::move(options)));
   EndpointImpl* impl = hub->endpoint_.get();
   if (impl == nullptr) {
-    hub->self_ = {::getpid(), kTestingSlot, 1};
+    hub->self_ = {os::calls().getpid(), kTestingSlot, 1};
     const std::size_t bytes = core::UniqueTable::Bytes(2, kTestingKeysMax);
     hub->testing_memory_ = std::make_unique<char[]>(bytes);
     hub->unique_ = core::UniqueTable(hub->testing_memory_.get(), 2, kTestingKeysMax, kTestingSlot);
@@ -64,8 +69,10 @@ absl::StatusOr<std::shared_ptr<EventHub>> EventHub::Create(std::shared_ptr<Endpo
     return hub;
   }
   if (absl::Status open = impl->CheckOpen(); !open.ok()) return open;
-  if (impl->observer() != nullptr)
-    return absl::FailedPreconditionError("this endpoint has its Events already");
+  if (impl->was_observed()) {
+    return absl::FailedPreconditionError(
+        "this endpoint has its Events already, or had them: events are numbered once");
+  }
   const Wiring& wiring = impl->wiring();
   if (!wiring.events.valid()) {
     return absl::FailedPreconditionError(
@@ -75,8 +82,10 @@ absl::StatusOr<std::shared_ptr<EventHub>> EventHub::Create(std::shared_ptr<Endpo
   const int slots = wiring.roster.slots();
   hub->claim_owed_.resize(static_cast<std::size_t>(slots));
   hub->publisher_.emplace(wiring.events.ring(), hub->self_, slots);
-  hub->book_.emplace(wiring.events.ring(), hub->self_, slots,
-                     wiring.events.StartOf(hub->self_.slot));
+  // The master gets what it publishes itself, and that is still to come.
+  const std::uint64_t start = hub->self_.is_master() ? wiring.events.ring().Settle()
+                                                     : wiring.events.StartOf(hub->self_.slot);
+  hub->book_.emplace(wiring.events.ring(), hub->self_, slots, start);
   hub->unique_ = wiring.events.unique(hub->self_.slot);
   hub->unique_timeout_ns_ = wiring.roster.settings().unique_timeout_ns;
   EventHub* raw = hub.get();
@@ -113,8 +122,15 @@ absl::Status EventHub::Unsubscribe(SubscriptionId id) {
 // ---- Life ----
 
 absl::Status EventHub::Ready() {
+  if (endpoint_ != nullptr) {
+    if (absl::Status open = endpoint_->CheckOpen(); !open.ok()) return open;
+  }
   if (ready_) return absl::FailedPreconditionError("Ready has been called before");
   ready_ = true;
+  if (!early_gaps_.empty()) {
+    auto call = std::make_shared<absl::AnyInvocable<void()>>([this] { TellEarlyGaps(); });
+    queue_.PushPosted({Buffer(), self_, 0, false, std::move(call)});
+  }
   PublishOwn(kStartedEvent);
   Wake();
   if (endpoint_ == nullptr) HandOutQueue();
@@ -125,28 +141,40 @@ PollResult EventHub::Poll() {
   if (dispatching_ || (endpoint_ != nullptr && endpoint_->handling()))
     return PollResult::kRecursive;
   const std::shared_ptr<EventHub> alive = shared_from_this();
-  if (endpoint_ != nullptr) endpoint_->Poll();
-  HandOutQueue();
+  if (endpoint_ == nullptr) {
+    HandOutQueue();
+  } else {
+    endpoint_->Poll();
+  }
   return PollResult::kDone;
 }
 
 void EventHub::OnClosing() {
   if (!std::exchange(stopped_, true) && ready_) PublishOwn(kStoppingEvent);
-  if (!publisher_.has_value() || !publisher_->pending()) return;
-  // Nobody may be there to wait for any more.
-  const core::Endpoint& core = endpoint_->core();
-  publisher_->Close();
-  if (!publisher_->HasLeft(core)) publisher_->StopWaiting(core);
-  while (publisher_->Step()) {
-  }
+  if (!publisher_->pending()) return;
+  ClaimRest();
+  for (char& owed : claim_owed_) owed = 1;
   TellClaimed();
 }
 
+// What has been written and is not claimed yet: nobody is waited for any more.
+void EventHub::ClaimRest() {
+  const core::Endpoint& core = endpoint_->core();
+  for (int steps = 0; steps < kLastStepsMax && publisher_->pending(); ++steps) {
+    publisher_->Close();
+    if (!publisher_->HasLeft(core)) publisher_->StopWaiting(core);
+    (void)publisher_->Step();
+  }
+}
+
+// The loop may be gone: nothing is sent. This process's death makes others look.
+void EventHub::OnLastWords() { ClaimRest(); }
+
 void EventHub::End() {
   const std::shared_ptr<EventHub> alive = shared_from_this();
+  if (endpoint_ != nullptr) endpoint_->Observe(nullptr);
   if (endpoint_ != nullptr && endpoint_->in_owner()) {
     if (endpoint_->IsOpen()) OnClosing();
-    endpoint_->Observe(nullptr);
     endpoint_->handlers().Remove(core::kEventAlertName);
     endpoint_->handlers().Remove(core::kRetainedRequestName);
   }
@@ -159,6 +187,10 @@ void EventHub::End() {
 
 void EventHub::Wake() {
   if (endpoint_ != nullptr) endpoint_->Wake();
+}
+
+void EventHub::OnDraining() {
+  if (!std::exchange(stopped_, true) && ready_) PublishOwn(kStoppingEvent);
 }
 
 void EventHub::OnJoined(const Peer& peer) { TellAbout(kJoinedEvent, peer); }

@@ -15,12 +15,14 @@
 
 #include <alertpipe/events.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -83,13 +85,16 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   bool HasWork() const override;
   bool WantsTurn() const override;
   bool WantsRead() const override { return book_.has_value() && book_->wants_read(); }
-  std::uint64_t deadline() const override { return wait_until_; }
+  std::uint64_t deadline() const override { return std::min(wait_until_, look_at_); }
   void OnJoined(const Peer& peer) override;
   void OnLeft(const Peer& peer) override;
   void OnDied(const Peer& last) override;
   void OnDrained(const Peer& peer) override;
   bool OnUndelivered(const Undelivered& undelivered) override;
+  void OnDraining() override;
   void OnClosing() override;
+  void OnLastWords() override;
+  void ClaimRest();
 
   // ---- Publishing (event_publish.cc)
   absl::Status CheckPublish(std::string_view source, std::string_view name, std::string_view data,
@@ -102,7 +107,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   void SendTo(const Peer& peer, const Draft& draft, PublishResult* result);
   void Overflowed(const Peer& peer, const Draft& draft, const absl::Status& why,
                   PublishResult* result);
-  void KeepOwn(const Draft& draft, bool local);
+  bool KeepOwn(const Draft& draft, bool local);
   bool IsSelf(const To& to) const;
   EventBacklog* BacklogOf(const Peer& peer);
   void FlushBacklog(const Peer& peer);
@@ -120,6 +125,10 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   void Arrived(const core::EventRecord& record, const Peer& sender, Buffer data,
                std::string_view view);
   void HandOut(Item item);
+  void PushGap(const Peer& publisher, std::string_view source, std::string_view name,
+               std::uint64_t count);
+  void KeepGap(const Gap& gap);
+  void TellEarlyGaps();
   void HandOutQueue();
   void HandOutNow(const Item& item);
   void HandOutNow(std::string_view record, const Peer& publisher, std::uint64_t place,
@@ -130,7 +139,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   template <typename Call>
   void Guarded(const Peer& publisher, const core::EventRecord& record, Call call);
   void TellAbout(std::string_view name, const Peer& peer);
-  void Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place);
+  bool Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place);
   void Replay(std::string_view values);
   bool MayHold(std::size_t bytes) const;
   void Wake();
@@ -150,8 +159,9 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   std::optional<core::OrderBook> book_;
   bool waiting_ = false;  // for room in somebody's pipe, until wait_until_
   std::uint64_t wait_until_ = core::kNever;
-  bool look_ = false;             // the ring may have news
-  std::vector<char> claim_owed_;  // by slot: has to be told of claims
+  bool look_ = false;                     // the ring may have news
+  std::uint64_t look_at_ = core::kNever;  // or then
+  std::vector<char> claim_owed_;          // by slot: has to be told of claims
   bool owes_claims_ = false;
   std::uint64_t testing_place_ = 0;
 
@@ -165,6 +175,13 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   bool flush_backlogs_ = false;
 
   std::map<std::pair<std::string, std::string>, Retained> retained_;
+  // Of what found no room before Ready: slot, generation, source, event.
+  static constexpr std::size_t kEarlyGapsMax = 1024;
+  struct EarlyGap {
+    Peer publisher;
+    std::uint64_t count = 0;
+  };
+  std::map<std::tuple<int, std::uint32_t, std::string, std::string>, EarlyGap> early_gaps_;
   EventsStats stats_;
 };
 

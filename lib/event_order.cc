@@ -8,6 +8,15 @@
 #include "os/clock.h"
 
 namespace alertpipe::internal {
+namespace {
+
+constexpr int kClaimStepsMax = 4096;
+
+std::uint64_t Nanos(absl::Duration duration) {
+  return static_cast<std::uint64_t>(absl::ToInt64Nanoseconds(duration));
+}
+
+}  // namespace
 
 // Claims places for a batch as soon as it has left, or nobody is waited for any longer.
 void EventHub::StepOrder() {
@@ -18,16 +27,17 @@ void EventHub::StepOrder() {
     const std::uint64_t now = os::MonotonicNanos();
     if (!waiting_) {
       waiting_ = true;
-      wait_until_ =
-          now + static_cast<std::uint64_t>(absl::ToInt64Nanoseconds(options_.order_patience));
+      wait_until_ = now + Nanos(options_.order_patience);
     }
     if (now < wait_until_) return;
     publisher_->StopWaiting(core);
   }
   waiting_ = false;
   wait_until_ = core::kNever;
-  while (publisher_->Step()) {
+  // Others can only be faster so often, unless one of them means harm: then it goes on next turn.
+  for (int steps = 0; steps < kClaimStepsMax && publisher_->Step(); ++steps) {
   }
+  if (publisher_->closed()) return;
   owes_claims_ = true;
   for (char& owed : claim_owed_) owed = 1;
   look_ = true;
@@ -43,7 +53,7 @@ void EventHub::TellClaimed() {
   char bytes[core::EventRecord::kBytesMax];
   const std::string_view data(bytes, record.EncodeHead(bytes));
   std::vector<core::Target> targets;
-  endpoint_->core().Select(Scope::kOthers, &targets);
+  endpoint_->core().SelectLiving(Scope::kOthers, &targets);
   for (const core::Target& target : targets) {
     char& owed = claim_owed_[static_cast<std::size_t>(target.slot)];
     if (owed == 0) continue;
@@ -58,15 +68,19 @@ void EventHub::TellClaimed() {
 void EventHub::StepBook() {
   look_ = false;
   const core::Inbox& inbox = endpoint_->core().inbox();
-  if (inbox.found_empty() && !inbox.pending()) book_->HasRead(inbox.reads());
+  if (inbox.found_empty() && !inbox.pending() && !endpoint_->read_failed())
+    book_->HasRead(inbox.reads());
   book_->Look(inbox.reads());
   core::OrderBook::Item item;
   for (;;) {
     switch (book_->Next(&item)) {
       case core::OrderBook::Release::kNothing:
+        // One that is stopped after it has claimed a place tells nobody to look.
+        look_at_ = book_->held() == 0 ? core::kNever
+                                      : os::MonotonicNanos() + Nanos(options_.order_patience);
         return;
       case core::OrderBook::Release::kEvent:
-        queue_.PushPosted({std::move(item.data), item.publisher, item.place, false});
+        queue_.PushPosted({std::move(item.data), item.publisher, item.place, false, nullptr});
         break;
       case core::OrderBook::Release::kLate: {
         ++stats_.late;
@@ -78,7 +92,7 @@ void EventHub::StepBook() {
         absl::StatusOr<Buffer> gap = Buffer::Allocate(record.HeadBytes());
         if (!gap.ok()) break;
         record.EncodeHead(gap->data());
-        queue_.PushPosted({*std::move(gap), item.publisher, 0, false});
+        queue_.PushPosted({*std::move(gap), item.publisher, 0, false, nullptr});
         break;
       }
       case core::OrderBook::Release::kWithdrawn:

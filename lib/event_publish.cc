@@ -13,6 +13,9 @@
 namespace alertpipe::internal {
 namespace {
 
+// Each time somebody else has claimed another key: so often only if one of them means harm.
+constexpr int kClaimsMax = 10000;
+
 absl::Status CheckName(absl::string_view what, std::string_view name) {
   if (name.empty() || name.size() > kEventNameBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -50,6 +53,12 @@ absl::Status EventHub::CheckPublish(std::string_view source, std::string_view na
   if (options.key.size() > kEventNameBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(
         "PublishOptions::key can have ", kEventNameBytesMax, " bytes, has ", options.key.size()));
+  }
+  if (endpoint_ != nullptr) {
+    const std::size_t bytes = core::EventRecord::kBytesMax + data.size();
+    if (absl::Status status = endpoint_->core().CheckContent(core::kEventAlertName, bytes);
+        !status.ok())
+      return status;
   }
   if (options_.data_bytes_max != 0 && data.size() > options_.data_bytes_max) {
     return absl::InvalidArgumentError(
@@ -94,7 +103,8 @@ PublishResult EventHub::Publish(const Audience& audience, std::string_view sourc
   draft.record.name = name;
   draft.record.data = data;
   draft.record.retained = options.retain;
-  if (options.retain) draft.record.time_ns = os::MonotonicNanos();
+  if (audience.kind() == Audience::Kind::kLocal) draft.record.retained = false;
+  if (draft.record.retained) draft.record.time_ns = os::MonotonicNanos();
   PublishResult result;
   switch (audience.kind()) {
     case Audience::Kind::kAll:
@@ -111,7 +121,7 @@ PublishResult EventHub::Publish(const Audience& audience, std::string_view sourc
       result = PublishUnique(&draft, audience.key());
       break;
   }
-  ++(result.ok() ? stats_.published : stats_.refused);
+  if (!result.duplicate) ++(result.ok() ? stats_.published : stats_.refused);
   Wake();
   if (endpoint_ == nullptr && ready_) HandOutQueue();
   return result;
@@ -145,20 +155,20 @@ bool EventHub::IsSelf(const To& to) const {
   return false;
 }
 
-void EventHub::KeepOwn(const Draft& draft, bool local) {
+// False when memory is short.
+bool EventHub::KeepOwn(const Draft& draft, bool local) {
   absl::StatusOr<Buffer> copy = Buffer::Copy(draft.message);
-  if (!copy.ok()) {
-    ++stats_.gaps;
-    return;
-  }
+  if (!copy.ok()) return false;
+  const core::EventRecord& record = draft.record;
   if (local) {
-    queue_.PushLocal({*std::move(copy), Peer(), 0, false});
-  } else if (book_.has_value() && (draft.record.ordered || book_->Holds(self_))) {
-    book_->Hold({draft.record.number, 0, self_, *std::move(copy)});
+    queue_.PushLocal({*std::move(copy), Peer(), 0, false, nullptr});
+  } else if (book_.has_value() && (record.ordered || book_->Holds(self_))) {
+    book_->Hold({record.number, 0, self_, *std::move(copy)});
   } else {
-    queue_.PushPosted(
-        {*std::move(copy), self_, draft.record.ordered ? ++testing_place_ : 0, false});
+    const std::uint64_t place = record.ordered ? ++testing_place_ : 0;
+    queue_.PushPosted({*std::move(copy), self_, place, false, nullptr});
   }
+  return true;
 }
 
 PublishResult EventHub::PublishHere(Draft* draft, bool local) {
@@ -169,7 +179,10 @@ PublishResult EventHub::PublishHere(Draft* draft, bool local) {
                      options_.held_bytes_max, " bytes, ", stats().held_bytes,
                      " are held, the event needs ", draft->message.size(), " more"));
   }
-  KeepOwn(*draft, local);
+  if (!KeepOwn(*draft, local)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for an event of ", draft->message.size(), " bytes"));
+  }
   PublishResult result;
   result.accepted = 1;
   return result;
@@ -221,9 +234,11 @@ PublishResult EventHub::PublishToMany(Draft* draft, bool others_only) {
       SendTo({static_cast<pid_t>(target.word.pid), target.slot, target.word.generation}, *draft,
              &result);
   }
-  if (others_only) return result;
-  if (MayHold(draft->message.size())) {
-    KeepOwn(*draft, false);
+  if (others_only) {
+    if (draft->record.retained) (void)Retain(draft->record, self_, 0);
+    return result;
+  }
+  if (MayHold(draft->message.size()) && KeepOwn(*draft, false)) {
     ++result.accepted;
   } else {
     Overflowed(self_, *draft, absl::ResourceExhaustedError("events that wait here are full"),
@@ -264,6 +279,10 @@ void EventHub::Overflowed(const Peer& peer, const Draft& draft, const absl::Stat
     result->refused.push_back({peer, why});
     return;
   }
+  if (peer == self_) {
+    ++result->gaps;
+    return PushGap(self_, draft.record.source, draft.record.name, 1);
+  }
   auto& [generation, backlog] = backlogs_[peer.slot];
   if (generation != peer.generation) {
     backlog_bytes_ -= backlog.bytes();
@@ -283,7 +302,6 @@ void EventHub::Overflowed(const Peer& peer, const Draft& draft, const absl::Stat
     if (overflow == Overflow::kRefuse) result->refused.push_back({peer, why});
   }
   backlog_bytes_ += backlog.bytes() - before;
-  if (peer == self_) flush_backlogs_ = true;
 }
 
 void EventHub::FlushBacklog(const Peer& peer) {
@@ -300,14 +318,12 @@ void EventHub::FlushBacklog(const Peer& peer) {
       Compose(record, &bytes);
     }
     const std::string& message = entry.is_gap ? bytes : entry.record;
-    if (peer == self_) {
-      absl::StatusOr<Buffer> copy = Buffer::Copy(message);
-      if (!copy.ok()) return;
-      queue_.PushPosted({*std::move(copy), self_, 0, false});
-    } else {
-      const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, message, nullptr);
-      if (absl::IsResourceExhausted(sent.status())) return;
-    }
+    const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, message, nullptr);
+    if (absl::IsResourceExhausted(sent.status()) || absl::IsFailedPrecondition(sent.status()))
+      return;
+    // A value that fits into no queue is missing there for good.
+    const bool lost = absl::IsInvalidArgument(sent.status()) && !entry.is_gap;
+    if (lost) backlog->AddGap(std::string(entry.source), std::string(entry.name), 1);
     backlog_bytes_ -= backlog->bytes();
     backlog->PopFront();
     backlog_bytes_ += backlog->bytes();
@@ -330,6 +346,7 @@ bool EventHub::OnUndelivered(const Undelivered& undelivered) {
   if (!lives) return true;
   if (undelivered.has_data) (void)record.Decode(undelivered.data);
   auto& [generation, backlog] = backlogs_[undelivered.peer.slot];
+  if (generation > undelivered.peer.generation) return true;  // its successor has come
   if (generation != undelivered.peer.generation) {
     backlog_bytes_ -= backlog.bytes();
     backlog = EventBacklog();
@@ -353,16 +370,20 @@ PublishResult EventHub::PublishUnique(Draft* draft, std::string_view key) {
   }
   core::UniqueTable::Claim claim;
   claim.key = key;
-  core::UniqueTable::Verdict verdict;
-  do {
+  core::UniqueTable::Verdict verdict = core::UniqueTable::Verdict::kAgain;
+  for (int i = 0; i < kClaimsMax && verdict == core::UniqueTable::Verdict::kAgain; ++i) {
     unique_.Open(&claim);
     verdict = unique_.Try(&claim, os::MonotonicNanos(), unique_timeout_ns_);
-  } while (verdict == core::UniqueTable::Verdict::kAgain);
+  }
   PublishResult result;
   if (verdict == core::UniqueTable::Verdict::kTaken) {
     result.duplicate = true;
     ++stats_.duplicates;
     return result;
+  }
+  if (verdict == core::UniqueTable::Verdict::kAgain) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "others have changed the table of unique keys ", kClaimsMax, " times meanwhile"));
   }
   if (verdict == core::UniqueTable::Verdict::kFull) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -382,6 +403,9 @@ PublishResult EventHub::PublishUnique(Draft* draft, std::string_view key) {
     if (peer == self_) {
       result = PublishHere(draft, false);
     } else {
+      // What waits for it came first.
+      if (BacklogOf(peer) != nullptr) FlushBacklog(peer);
+      if (BacklogOf(peer) != nullptr) continue;
       const SendResult sent =
           endpoint_->Send(To(peer), core::kEventAlertName, draft->message, nullptr);
       result = sent.ok() ? PublishResult() : PublishResult(sent.status());
@@ -396,7 +420,8 @@ PublishResult EventHub::PublishUnique(Draft* draft, std::string_view key) {
 
 // An event of the library's own, to all.
 void EventHub::PublishOwn(std::string_view name) {
-  static const auto* const rule = new EventRule();
+  static const auto* const rule =
+      new EventRule{std::string(kAny), std::string(kAny), false, Overflow::kGap};
   Draft draft;
   draft.rule = rule;
   draft.record.source = kOwnEventSource;

@@ -11,7 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <utility>
+
+#include <absl/functional/any_invocable.h>
 
 namespace alertpipe::internal {
 
@@ -22,6 +25,7 @@ class EventQueue {
     Peer publisher;
     std::uint64_t place = 0;
     bool replayed = false;
+    std::shared_ptr<absl::AnyInvocable<void()>> call;  // in an event's stead
   };
 
   bool empty() const { return local_.empty() && posted_.empty(); }
@@ -36,7 +40,7 @@ class EventQueue {
     if (from.empty()) return false;
     *item = std::move(from.front());
     from.pop_front();
-    bytes_ -= item->record.size();
+    bytes_ -= BytesOf(*item);
     return true;
   }
   void Clear() {
@@ -46,8 +50,10 @@ class EventQueue {
   }
 
  private:
+  // With what it takes to hold it.
+  static std::size_t BytesOf(const Item& item) { return item.record.size() + sizeof(Item) + 32; }
   void Push(std::deque<Item>* to, Item item) {
-    bytes_ += item.record.size();
+    bytes_ += BytesOf(item);
     to->push_back(std::move(item));
   }
 

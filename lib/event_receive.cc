@@ -28,8 +28,9 @@ void EventHub::Handle(Alert* alert) {
   }
   if (!record.ordered && !book_->Holds(sender)) {
     // Nothing has to be kept: the alert's own bytes will do.
-    if (ready_ && queue_.empty()) return HandOutNow(alert->data(), sender, 0, false);
-    return HandOut({Buffer::Copy(alert->data()).value_or(Buffer()), sender, 0, false});
+    if (ready_ && queue_.empty() && !dispatching_)
+      return HandOutNow(alert->data(), sender, 0, false);
+    return HandOut({Buffer::Copy(alert->data()).value_or(Buffer()), sender, 0, false, nullptr});
   }
   // What finds no room is missing at its place.
   absl::StatusOr<Buffer> data = absl::ResourceExhaustedError("held_bytes_max");
@@ -52,18 +53,36 @@ void EventHub::Handle(Alert* alert) {
 // ---- Out ----
 
 void EventHub::HandOut(Item item) {
-  if (item.record.size() == 0 || (!ready_ && !MayHold(item.record.size()))) {
-    Gap gap;
-    gap.publisher = item.publisher;
-    core::EventRecord record;
-    if (record.Decode(item.record.view())) {
-      gap.source = record.source;
-      gap.name = record.name;
-    }
-    gap.count = 1;
-    return TellGap(gap);
+  if (item.record.size() != 0 && (ready_ || MayHold(item.record.size())))
+    return queue_.PushPosted(std::move(item));
+  Gap gap;
+  gap.publisher = item.publisher;
+  core::EventRecord record;
+  if (record.Decode(item.record.view())) {
+    gap.source = record.source;
+    gap.name = record.name;
   }
-  queue_.PushPosted(std::move(item));
+  gap.count = record.kind == core::EventKind::kGap ? record.count : 1;
+  TellGap(gap);
+}
+
+// Behind all that has come from `publisher` before.
+void EventHub::PushGap(const Peer& publisher, std::string_view source, std::string_view name,
+                       std::uint64_t count) {
+  core::EventRecord record;
+  record.kind = core::EventKind::kGap;
+  record.source = source;
+  record.name = name;
+  record.count = count;
+  absl::StatusOr<Buffer> bytes = Buffer::Allocate(record.HeadBytes());
+  if (!bytes.ok()) {
+    stats_.gaps += count;
+    return;
+  }
+  record.EncodeHead(bytes->data());
+  if (book_.has_value() && book_->Holds(publisher))
+    return book_->Hold({0, 0, publisher, *std::move(bytes)});
+  queue_.PushPosted({*std::move(bytes), publisher, 0, false, nullptr});
 }
 
 // Bounded by what is there now: what callbacks publish has its turn later.
@@ -72,10 +91,15 @@ void EventHub::HandOutQueue() {
   const std::shared_ptr<EventHub> alive = shared_from_this();
   Item item;
   int left = endpoint_ == nullptr ? -1 : endpoint_->alerts_per_turn_max();
-  while (left-- != 0 && !ended_ && queue_.Pop(&item)) HandOutNow(item);
+  // A callback may have forked: the rest is not the child's.
+  while (left-- != 0 && !ended_ && (endpoint_ == nullptr || endpoint_->in_owner()) &&
+         queue_.Pop(&item)) {
+    HandOutNow(item);
+  }
 }
 
 void EventHub::HandOutNow(const Item& item) {
+  if (item.call != nullptr) return (*item.call)();
   HandOutNow(item.record.view(), item.publisher, item.place, item.replayed);
 }
 
@@ -91,7 +115,7 @@ void EventHub::HandOutNow(std::string_view bytes, const Peer& publisher, std::ui
     gap.count = record.count;
     return TellGap(gap);
   }
-  if (record.retained) Retain(record, publisher, place);
+  if (record.retained && !Retain(record, publisher, place) && replayed) return;
   Dispatch(record, publisher, place, replayed);
 }
 
@@ -109,6 +133,8 @@ void EventHub::Dispatch(const core::EventRecord& record, const Peer& publisher, 
 }
 
 void EventHub::TellGap(const Gap& gap) {
+  const std::shared_ptr<EventHub> alive = shared_from_this();
+  if (!ready_) return KeepGap(gap);
   stats_.gaps += gap.count;
   const bool outer = std::exchange(dispatching_, true);
   core::EventRecord record;
@@ -127,6 +153,23 @@ void EventHub::TellGap(const Gap& gap) {
   dispatching_ = outer;
 }
 
+// Until Ready nobody listens, and nothing that comes later finds room: so a gap then stands behind
+// all that is held of its publisher.
+void EventHub::KeepGap(const Gap& gap) {
+  const bool named = early_gaps_.size() < kEarlyGapsMax;
+  const std::string source(named ? gap.source : std::string_view());
+  const std::string name(named ? gap.name : std::string_view());
+  EarlyGap& kept = early_gaps_[{gap.publisher.slot, gap.publisher.generation, source, name}];
+  kept.publisher = gap.publisher;
+  kept.count += gap.count;
+}
+
+void EventHub::TellEarlyGaps() {
+  const auto gaps = std::exchange(early_gaps_, {});
+  for (const auto& [key, kept] : gaps)
+    TellGap({kept.publisher, std::get<2>(key), std::get<3>(key), kept.count});
+}
+
 // Calls a callback; what it throws is reported, and the others are called.
 template <typename Call>
 void EventHub::Guarded(const Peer& publisher, const core::EventRecord& record, Call call) {
@@ -137,7 +180,8 @@ void EventHub::Guarded(const Peer& publisher, const core::EventRecord& record, C
   } catch (...) {
     ++stats_.callback_errors;
     if (const auto hook = on_error) {
-      (*hook)(EventError{publisher, record.source, record.name, std::current_exception()});
+      const EventError error{publisher, record.source, record.name, std::current_exception()};
+      [&]() noexcept { (*hook)(error); }();
     } else if (endpoint_ != nullptr) {
       const std::type_info* type = abi::__cxa_current_exception_type();
       endpoint_->diagnostics()
@@ -155,7 +199,9 @@ void EventHub::TellAbout(std::string_view name, const Peer& peer) {
   absl::StatusOr<Buffer> bytes = Buffer::Allocate(record.HeadBytes());
   if (!bytes.ok()) return;
   record.EncodeHead(bytes->data());
-  HandOut({*std::move(bytes), peer, 0, false});
+  // What has come from it before is handed out before.
+  if (book_->Holds(peer)) return book_->Hold({0, 0, peer, *std::move(bytes)});
+  HandOut({*std::move(bytes), peer, 0, false, nullptr});
 }
 
 }  // namespace alertpipe::internal

@@ -20,16 +20,18 @@ constexpr std::size_t kValueHeadBytes = 4 + 4 + 8 + 4;
 
 }  // namespace
 
-void EventHub::Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place) {
+// False if what is kept is as late, or later.
+bool EventHub::Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place) {
   Retained& kept = retained_[{std::string(record.source), std::string(record.name)}];
-  const bool later = place != kept.place ? place > kept.place : record.time_ns >= kept.time_ns;
-  if (!kept.record.empty() && !later) return;
+  const bool later = place != kept.place ? place > kept.place : record.time_ns > kept.time_ns;
+  if (!kept.record.empty() && !later) return false;
   kept.record.resize(record.HeadBytes());
   record.EncodeHead(kept.record.data());
   kept.record.append(record.data);
   kept.publisher = publisher;
   kept.place = place;
   kept.time_ns = record.time_ns;
+  return true;
 }
 
 void EventHub::HandleRetainedRequest(Alert* alert) {
@@ -56,12 +58,14 @@ absl::Status EventHub::FetchRetained(absl::Duration deadline,
   auto answers = std::make_shared<Answers>();
   answers->done = std::move(done);
   const std::weak_ptr<EventHub> weak = shared_from_this();
+  const Peer self = self_;
   const BroadcastResult asked = endpoint_->Gather(
       core::kRetainedRequestName, {}, deadline,
-      [answers](Response& response) {
+      [answers, self](Response& response) {
+        if (response.peer() == self) return;
         if (response.ok()) {
           answers->values.emplace_back(response.data());
-        } else {
+        } else if (response.outcome() == ResponseOutcome::kDeadline) {
           answers->failed = response.status();
         }
       },
@@ -69,10 +73,15 @@ absl::Status EventHub::FetchRetained(absl::Duration deadline,
         const std::shared_ptr<EventHub> hub = weak.lock();
         if (hub == nullptr) return;
         for (const std::string& values : answers->values) hub->Replay(values);
-        if (answers->done)
+        if (!answers->done) return;
+        // Behind the last of them.
+        auto call = std::make_shared<absl::AnyInvocable<void()>>([answers] {
           answers->done(answers->values.empty() ? answers->failed : absl::OkStatus());
+        });
+        hub->queue_.PushPosted({Buffer(), hub->self_, 0, false, std::move(call)});
+        hub->Wake();
       },
-      Scope::kOthers);
+      Scope::kFamily);
   return asked.status();
 }
 
@@ -91,15 +100,8 @@ void EventHub::Replay(std::string_view values) {
     core::EventRecord record;
     if (!record.Decode(value) || record.kind != core::EventKind::kEvent || !record.retained)
       continue;
-    const auto known = retained_.find({std::string(record.source), std::string(record.name)});
-    if (known != retained_.end() && known->second.place >= place &&
-        (known->second.place > place || known->second.time_ns >= record.time_ns)) {
-      continue;
-    }
-    // Somebody else will answer the same.
-    Retain(record, publisher, place);
     absl::StatusOr<Buffer> copy = Buffer::Copy(value);
-    if (copy.ok()) HandOut({*std::move(copy), publisher, place, true});
+    if (copy.ok()) HandOut({*std::move(copy), publisher, place, true, nullptr});
   }
 }
 

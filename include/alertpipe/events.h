@@ -236,8 +236,8 @@ class ALERTPIPE_EXPORT ScopedSubscription {
 
 class ALERTPIPE_EXPORT Events {
  public:
-  // Gives a worker, or a master with a loop, its events; one per endpoint, at once after it was
-  // attached, so that nothing arrives before. The endpoint must outlive it. Alerts whose names
+  // Gives a worker, or a master with a loop, its events; one per endpoint, once, at once after it
+  // was attached, so that nothing arrives before. The endpoint must outlive it. Alerts whose names
   // begin with a zero byte are this class's from then on.
   //
   // Until Ready is called all that is published is held for it, from the moment at which its slot

@@ -13,7 +13,8 @@ OrderBook::OrderBook(OrderRing ring, const Peer& self, int slots, std::uint64_t 
       next_(start),
       end_(start),
       proven_(start),
-      seen_(start) {}
+      seen_(start),
+      passed_(static_cast<std::size_t>(slots)) {}
 
 OrderBook::~OrderBook() = default;
 
@@ -61,14 +62,27 @@ bool OrderBook::Holds(const Peer& publisher) const {
   return context != nullptr && !context->items.empty();
 }
 
+// It is not known any more whether the places of what is held of one publisher have been passed.
+void OrderBook::Lose(Context* context) {
+  context->losing = context->items.size();
+  if (context->losing > 0) Watch(context);
+  if (open_ == context) open_ = nullptr;
+}
+
 void OrderBook::Hold(Item item) {
+  // One's own has been in no pipe, and has no place yet.
+  const bool own = item.publisher == self_;
+  if (own && ring_.HasPassed(next_)) RunOver();
   Context& context = Enter(item.publisher);
+  if (item.sequence != 0) {
+    // Numbers go up. If not, somebody has forged what is held already.
+    if (item.sequence <= context.last) Lose(&context);
+    context.last = item.sequence;
+  }
   ++held_;
-  held_bytes_ += item.data.size();
+  held_bytes_ += BytesOf(item);
   context.items.push_back(std::move(item));
-  if (!losing_) return;
-  context.losing = context.items.size();
-  Watch(&context);
+  if (losing_ && !own) Lose(&context);
 }
 
 void OrderBook::Claimed(const Peer& publisher, std::uint64_t sequence) {
@@ -98,8 +112,18 @@ void OrderBook::PublisherDied(int slot, std::uint32_t generation) {
 
 void OrderBook::Look(ReadCount reads) {
   reads_ = reads;
-  end_ = ring_.tail();
-  if (end_ < next_) RunOver();
+  // Also what somebody has taken who has not moved the tail, and may be stopped.
+  const std::uint64_t end = ring_.Settle();
+  if (end < end_) {
+    RunOver();
+  } else {
+    end_ = end;
+  }
+  // Where a tail was believed that made no sense.
+  for (Context* context : unsettled_) {
+    context->claimed_before = std::min(context->claimed_before, end_);
+    context->dead_before = std::min(context->dead_before, end_);
+  }
   if (seen_ > proven_) return;  // a read that proves it is awaited
   seen_ = end_;
   seen_reads_ = reads;
@@ -117,12 +141,12 @@ void OrderBook::RunOver() {
   ++overruns_;
   next_ = end_ = proven_ = seen_ = ring_.Settle();
   open_ = nullptr;
+  passed_.assign(passed_.size(), OrderWord());
   losing_ = true;
   losing_reads_ = reads_;
   for (const auto& contexts : contexts_) {
     for (const auto& context : contexts) {
-      context->losing = context->items.size();
-      if (context->losing > 0) Watch(context.get());
+      Lose(context.get());
     }
   }
 }
@@ -160,6 +184,7 @@ bool OrderBook::OpenPlace() {
       return false;
     }
     ++next_;
+    if (word.slot < passed_.size()) passed_[word.slot] = word;
     if (context == nullptr || context->items.empty()) continue;
     open_ = context;
     word_ = word;
@@ -175,7 +200,7 @@ OrderBook::Release OrderBook::Take(Context* context, Release release, Item* item
   *item = std::move(context->items.front());
   context->items.pop_front();
   --held_;
-  held_bytes_ -= item->data.size();
+  held_bytes_ -= BytesOf(*item);
   return release;
 }
 
@@ -194,6 +219,13 @@ OrderBook::Release OrderBook::NextOfPlace(Item* item) {
   return Release::kNothing;
 }
 
+// Whether others may have got an event of a dead publisher: then it is missing here.
+bool OrderBook::MayHavePassed(const Peer& publisher, std::uint64_t sequence) const {
+  const OrderWord& passed = passed_[static_cast<std::size_t>(publisher.slot)];
+  if (passed.count == 0 || !passed.IsOf(publisher.generation)) return overruns_ > 0;
+  return passed.Behind(sequence) >= 0;
+}
+
 // What comes out of a publisher's events beside its places, if anything.
 OrderBook::Release OrderBook::Settle(Context* context, Item* item) {
   if (context->items.empty()) return Release::kNothing;
@@ -205,7 +237,8 @@ OrderBook::Release OrderBook::Settle(Context* context, Item* item) {
   if (!lost && !passed && !withdrawn) return Release::kNothing;
   if (lost) --context->losing;
   if (sequence == 0) return Take(context, Release::kEvent, item);
-  return Take(context, lost || passed ? Release::kLate : Release::kWithdrawn, item);
+  const bool late = lost || passed || MayHavePassed(context->publisher, sequence);
+  return Take(context, late ? Release::kLate : Release::kWithdrawn, item);
 }
 
 OrderBook::Release OrderBook::NextSettled(Item* item) {

@@ -70,8 +70,9 @@ class OrderBook {
   // The next event to come out.
   Release Next(Item* item);
   // Whether only a read can tell whether to go on.
-  bool wants_read() const { return blocked_; }
+  bool wants_read() const { return blocked_ || losing_; }
 
+  // What is held, with what it takes to hold it.
   std::size_t held_bytes() const { return held_bytes_; }
   std::size_t held() const { return held_; }
   // Places that were passed without all of their events.
@@ -81,6 +82,7 @@ class OrderBook {
   struct Context {
     Peer publisher;
     std::deque<Item> items;
+    std::uint64_t last = 0;  // the number of the last one that was ordered
     // What `Claimed` has said, and the tail then.
     std::uint64_t claimed = 0;
     std::uint64_t claimed_before = 0;
@@ -90,6 +92,11 @@ class OrderBook {
     bool watched = false;           // in unsettled_
   };
 
+  static std::size_t BytesOf(const Item& item) {
+    return item.data.size() + sizeof(Item) + kBlockBytes;
+  }
+  void Lose(Context* context);
+  bool MayHavePassed(const Peer& publisher, std::uint64_t sequence) const;
   Context* Find(int slot, std::uint32_t generation) const;
   Context* FindFor(const OrderWord& word) const;
   Context& Enter(const Peer& publisher);
@@ -102,6 +109,8 @@ class OrderBook {
   void Watch(Context* context);
   void RunOver();
   void Erase(Context* context);
+
+  static constexpr std::size_t kBlockBytes = 32;  // what an allocation takes beside its bytes
 
   OrderRing ring_;
   Peer self_;
@@ -117,6 +126,7 @@ class OrderBook {
   ReadCount seen_reads_ = 0;  // reads begun when it was looked at
   ReadCount reads_ = 0;
   bool blocked_ = false;
+  std::vector<OrderWord> passed_;  // the last place of each slot that was passed; count 0: none
 
   // The place that is being handed out.
   Context* open_ = nullptr;

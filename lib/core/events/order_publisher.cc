@@ -24,11 +24,11 @@ bool OrderPublisher::HasLeft(const Endpoint& endpoint) {
   bool all = true;
   for (std::size_t slot = 0; slot < receivers_.size(); ++slot) {
     Receiver& receiver = receivers_[slot];
-    if (receiver.closing == 0) continue;
     const int number = static_cast<int>(slot);
+    receiver.lags = receiver.lags && !endpoint.AllWritten(number);
+    if (receiver.closing == 0) continue;
     if (endpoint.HasLeft(number, receiver.generation, receiver.closing)) {
       receiver.closing = 0;
-      receiver.lags = receiver.lags && !endpoint.AllWritten(number);
     } else if (!receiver.lags) {
       all = false;
     }

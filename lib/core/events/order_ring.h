@@ -119,6 +119,11 @@ class OrderRing {
   Place Look(std::uint64_t place, OrderWord* word) const;
   // Takes the next step of a claim; false when it is done.
   bool Step(Claim* claim);
+  // Whether `place` has been overwritten, or the tail makes no sense.
+  bool HasPassed(std::uint64_t place) const {
+    const std::uint64_t end = tail();
+    return end < place || end - place >= places_;
+  }
   // The tail, moved behind all that has been claimed before the call.
   std::uint64_t Settle();
 

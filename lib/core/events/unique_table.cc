@@ -130,7 +130,7 @@ UniqueTable::Verdict UniqueTable::Try(Claim* claim, std::uint64_t now, std::uint
   const std::uint64_t link = version << kIndexBits | (index + 1);
   std::uint64_t head = claim->head;
   if (Head(claim->key).compare_exchange_strong(head, link, std::memory_order_seq_cst)) {
-    claim->cell = index;
+    claim->link = link;
     return Verdict::kClaimed;
   }
   cell->expires.store(0, std::memory_order_relaxed);
@@ -138,7 +138,14 @@ UniqueTable::Verdict UniqueTable::Try(Claim* claim, std::uint64_t now, std::uint
 }
 
 void UniqueTable::Release(const Claim& claim) {
-  all_[claim.cell].released.store(1, std::memory_order_release);
+  UniqueCell* cell = Resolve(claim.link);
+  std::uint64_t link = claim.link;
+  if (Head(claim.key).compare_exchange_strong(link, claim.head, std::memory_order_seq_cst)) {
+    // Whoever has begun at it finds another head, and begins anew.
+    cell->expires.store(0, std::memory_order_relaxed);
+  } else {
+    cell->released.store(1, std::memory_order_release);
+  }
 }
 
 }  // namespace alertpipe::core

@@ -52,7 +52,7 @@ class UniqueTable {
   struct Claim {
     std::string_view key;  // 1 to kKeyBytesMax bytes
     std::uint64_t head = 0;
-    std::uint32_t cell = 0;  // kClaimed: what Release takes
+    std::uint64_t link = 0;  // kClaimed: what Release takes
   };
 
   // How many bytes of shared memory it takes, for `slots` slots with `cells` keys each.
