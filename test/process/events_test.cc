@@ -569,10 +569,10 @@ Member::Body OrderedPublisher(Log* log) {
     Player player(me, rules);
     // The first worker of each slot has a log of its own.
     const int slots = 8;
-    const std::uint64_t at = me->self().generation == 1
-                                 ? static_cast<std::uint64_t>(me.slot() - 1)
-                                 : slots + log->logs++ % (Log::kLogs - slots);
-    Log::One& own = log->log[at];
+    const std::uint64_t which = me->self().generation == 1
+                                    ? static_cast<std::uint64_t>(me.slot() - 1)
+                                    : slots + log->logs++ % (Log::kLogs - slots);
+    Log::One& own = log->log[which];
     (void)player.events->Subscribe(
         "log", kAny,
         [&](const Event& event) {

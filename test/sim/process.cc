@@ -408,6 +408,8 @@ void Process::Tell(const core::Event& event) {
                                      " has left: it lives, or had not joined"));
       known = 0;
       return;
+    case core::Event::Kind::kDied:
+      throw Violation(absl::StrCat(ToString(who()), " was told of a death that nobody asked for"));
   }
 }
 
