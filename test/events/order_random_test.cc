@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
@@ -20,6 +19,7 @@
 
 #include "core/events/order_book.h"
 #include "core/events/order_ring.h"
+#include "ring_memory.h"
 
 namespace alertpipe::core {
 namespace {
@@ -53,10 +53,7 @@ using EventId = std::pair<std::pair<int, std::uint32_t>, std::uint64_t>;
 class World {
  public:
   World(unsigned seed, Canary canary, std::uint64_t places)
-      : random_(seed),
-        canary_(canary),
-        memory_(std::calloc(1, OrderRingMemory::Bytes(kPlacesMax)), std::free),
-        places_(places) {
+      : random_(seed), canary_(canary), memory_(places) {
     processes_.resize(kSlots);
     for (int slot = 1; slot < kSlots; ++slot) Start(slot);
   }
@@ -108,7 +105,6 @@ class World {
  private:
   static constexpr int kSlots = 6;
   static constexpr std::size_t kRoom = 6;
-  static constexpr std::uint64_t kPlacesMax = 16384;
 
   struct Process {
     std::uint32_t generation = 0;
@@ -130,7 +126,7 @@ class World {
 
   int Pick(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
   Peer PeerIn(int slot) const { return {100 + slot, slot, processes_[slot].generation}; }
-  OrderRing ring() { return OrderRing(static_cast<OrderRingMemory*>(memory_.get()), places_); }
+  OrderRing ring() { return memory_.ring(); }
 
   void Start(int slot) {
     Process& process = processes_[slot];
@@ -337,8 +333,7 @@ class World {
 
   std::mt19937 random_;
   Canary canary_;
-  std::unique_ptr<void, void (*)(void*)> memory_;
-  std::uint64_t places_;
+  RingMemory memory_;
   std::vector<Process> processes_;
   Totals totals_;
   // What was in somebody's pipe, or had been read, when it was claimed.
