@@ -288,7 +288,71 @@ TEST_F(Book, WhatIsFromBeforeAnOverrunIsNeverTakenForSomethingNew) {
   EXPECT_EQ(Out(), "1:1 late ");
 }
 
+// Nothing of others may have come for long, and nobody has looked.
+TEST_F(Book, OnesOwnEventsAreNotLostByAnOverrun) {
+  for (std::uint32_t i = 1; i <= kPlaces + 5; ++i) memory.Claim(1, 1, i);
+  Hold(PeerIn(4), 1);
+  EXPECT_EQ(book->overruns(), 1u);
+  EXPECT_TRUE(book->wants_read()) << "what is in the pipe cannot be put into any order";
+  Hold(PeerIn(4), 2);
+  memory.Claim(4, 1, 2, 2);
+  const std::string place = std::to_string(kPlaces + 6);
+  EXPECT_EQ(LookAndOut(), "4:1@" + place + " 4:2@" + place + " ");
+  Read();
+  EXPECT_FALSE(book->wants_read());
+}
+
+// Others have it: here it is missing.
+TEST_F(Book, WhatADeadPublisherHadAPlaceForIsNotWithdrawn) {
+  memory.Claim(1, 1, 2, 2);
+  book->Look(reads);
+  Read();
+  EXPECT_EQ(Out(), "");
+  Hold(PeerIn(1), 2);
+  Hold(PeerIn(1), 3);
+  book->PublisherDied(1, 1);
+  EXPECT_EQ(LookAndOut(), "1:2 late 1:3 withdrawn ");
+  Hold(PeerIn(1, 2), 1);
+  book->PublisherDied(1, 2);
+  EXPECT_EQ(LookAndOut(), "1:1 withdrawn ") << "its predecessor's places are not its own";
+}
+
+TEST_F(Book, AfterAnOverrunNobodyKnowsWhatTheDeadHadPlacesFor) {
+  for (std::uint32_t i = 1; i <= kPlaces + 5; ++i) memory.Claim(2, 1, i);
+  book->Look(reads);
+  EXPECT_EQ(Out(), "");
+  Read();
+  Hold(PeerIn(1), 7);
+  book->PublisherDied(1, 1);
+  EXPECT_EQ(LookAndOut(), "1:7 late ");
+}
+
 // A relative gone wild.
+TEST_F(Book, ANumberFromTheFutureHoldsNobodyUp) {
+  Hold(PeerIn(1), 1U << 26);
+  Hold(PeerIn(1), 1);
+  Hold(PeerIn(1), 2);
+  memory.Claim(1, 1, 1);
+  EXPECT_EQ(LookAndOut(), "1:67108864 late 1:1@1 ");
+  Hold(PeerIn(1), 3);
+  memory.Claim(1, 1, 3, 2);
+  book->Look(reads);
+  OrderBook::Item item;
+  ASSERT_EQ(book->Next(&item), OrderBook::Release::kEvent);
+  Hold(PeerIn(1), 3);  // while its place is handed out
+  EXPECT_EQ(Out(), "1:3 late ");
+}
+
+TEST_F(Book, ATailFromTheFutureHoldsNobodyUp) {
+  Hold(PeerIn(1), 1);
+  Hold(PeerIn(2), 1);
+  memory.memory().tail = std::uint64_t{1} << 40;
+  book->Claimed(PeerIn(1), 1);
+  book->PublisherDied(2, 1);
+  memory.memory().tail = 0;
+  EXPECT_EQ(LookAndOut(), "1:1 late 2:1 withdrawn ");
+}
+
 TEST_F(Book, ARingThatMakesNoSenseCostsOrderOnly) {
   Hold(PeerIn(1), 1);
   memory.Claim(4000, 1, 1);  // there is no such slot

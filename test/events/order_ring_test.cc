@@ -132,6 +132,15 @@ TEST(OrderRing, AnOldTailIsNotBelieved) {
   }
 }
 
+TEST(OrderRing, KnowsWhatHasBeenOverwritten) {
+  RingMemory memory(16);
+  EXPECT_FALSE(memory.ring().HasPassed(0));
+  for (std::uint32_t i = 1; i <= 16; ++i) memory.Claim(1, 1, i);
+  EXPECT_TRUE(memory.ring().HasPassed(0));
+  EXPECT_FALSE(memory.ring().HasPassed(1));
+  EXPECT_TRUE(memory.ring().HasPassed(17)) << "not there yet: the tail went back";
+}
+
 // A relative gone wild.
 TEST(OrderRing, ATailThatMakesNoSenseIsAnOverrun) {
   RingMemory memory(16);

@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace alertpipe::core {
 namespace {
@@ -108,6 +110,60 @@ TEST_F(Table, AllMayGoWhileAllAreCalled) {
   EXPECT_EQ(table.size(), 0u);
   EXPECT_EQ(Call("s", "e"), "");
   table.Clear();
+}
+
+TEST_F(Table, DispatchesMayBeNested) {
+  SubscriptionId inner = 0;
+  const auto nest = [&](const Event& event) {
+    if (event.name != "outer") return;
+    EXPECT_EQ(Call("s", "inner"), "i");
+    CallAll();
+    EXPECT_TRUE(table.Remove(inner));
+    EXPECT_EQ(Call("s", "inner"), "") << "it is gone, and not swept yet";
+  };
+  table.Add("s", "outer", nest, nullptr);
+  inner = Add("s", "inner", "i");
+  const Event event{"s", "outer", {}, {}, 0, false};
+  table.ForEach("s", "outer", [&](SubscriptionTable::Subscription& one) { one.on_event(event); });
+  EXPECT_EQ(table.size(), 1u);
+}
+
+// Whoever is called first removes all others, and a dispatch to all runs in a dispatch to all.
+TEST_F(Table, WhoIsCalledFirstRemovesTheOthers) {
+  std::vector<SubscriptionId> ids;
+  int calls = 0;
+  bool outer = true;
+  for (int i = 0; i < 5; ++i) {
+    ids.push_back(table.Add(
+        "s", "e",
+        [&, i](const Event&) {
+          if (!std::exchange(outer, false)) return;
+          ++calls;
+          table.ForAll([](SubscriptionTable::Subscription&) {});
+          for (int j = 0; j < 5; ++j) {
+            if (j != i) EXPECT_TRUE(table.Remove(ids[static_cast<std::size_t>(j)]));
+          }
+          outer = true;
+        },
+        nullptr));
+  }
+  CallAll();
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(table.size(), 1u);
+}
+
+TEST_F(Table, ASourceStaysForAsLongAsAnyOfItIsWanted) {
+  const SubscriptionId any = Add("s", kAny, "a");
+  const SubscriptionId one = Add("s", "e", "b");
+  EXPECT_TRUE(table.Remove(one));
+  EXPECT_EQ(table.names(), 1u);
+  EXPECT_EQ(Call("s", "e"), "a");
+  const SubscriptionId again = Add("s", "e", "c");
+  EXPECT_TRUE(table.Remove(any));
+  EXPECT_EQ(table.names(), 1u);
+  EXPECT_EQ(Call("s", "e"), "c");
+  EXPECT_TRUE(table.Remove(again));
+  EXPECT_EQ(table.names(), 0u);
 }
 
 // What a callback owns may use the table while it is destroyed.

@@ -125,6 +125,33 @@ TEST_F(UniqueChains, AllKeysAreFound) {
   }
 }
 
+TEST_F(UniqueChains, KeysThatAreGivenBackAreFreeWhateverCameInFrontOfThem) {
+  UniqueTable one = TableOf(1);
+  UniqueTable two = TableOf(2);
+  std::vector<UniqueTable::Claim> claims(40);
+  std::vector<std::string> keys;
+  for (int i = 0; i < 40; ++i) keys.push_back("key " + std::to_string(i));
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    ASSERT_EQ(Claim(&one, keys[i], 10, &claims[i]), Verdict::kClaimed);
+  for (int i = 0; i < 60; ++i)
+    ASSERT_EQ(Claim(&two, "other " + std::to_string(i), 10), Verdict::kClaimed);
+  for (const UniqueTable::Claim& claim : claims) one.Release(claim);
+  for (const std::string& key : keys) ASSERT_EQ(Claim(&one, key, 11), Verdict::kClaimed);
+  for (const std::string& key : keys) ASSERT_EQ(Claim(&two, key, 12), Verdict::kTaken);
+  for (int i = 0; i < 60; ++i)
+    ASSERT_EQ(Claim(&one, "other " + std::to_string(i), 12), Verdict::kTaken);
+}
+
+// One key, refused again and again, uses up nothing.
+TEST_F(Unique, WhatIsGivenBackLeavesItsCell) {
+  UniqueTable table = TableOf(1);
+  for (int i = 0; i < 100; ++i) {
+    UniqueTable::Claim claim;
+    ASSERT_EQ(Claim(&table, "key", 10, &claim), Verdict::kClaimed);
+    table.Release(claim);
+  }
+}
+
 // A search that has begun before a cell was used again ends there: what is behind has expired too.
 TEST_F(Unique, ASearchThroughCellsThatAreUsedAgainFindsNothing) {
   UniqueTable one = TableOf(1);

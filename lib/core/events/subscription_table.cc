@@ -35,6 +35,10 @@ SubscriptionId SubscriptionTable::Add(std::string_view source, std::string_view 
   return last_id_;
 }
 
+SubscriptionTable::Subscription& SubscriptionTable::Get(const Level& level, SubscriptionId id) {
+  return **std::find_if(level.begin(), level.end(), [&](const auto& one) { return one->id == id; });
+}
+
 void SubscriptionTable::Erase(Level* level, SubscriptionId id) {
   const auto found =
       std::find_if(level->begin(), level->end(), [&](const auto& one) { return one->id == id; });

@@ -73,12 +73,7 @@ class SubscriptionTable {
     for (const SubscriptionId id : ids) {
       const auto found = places_.find(id);
       if (found == places_.end()) continue;
-      for (std::size_t at = 0; at < found->second->size(); ++at) {
-        Subscription& one = *(*found->second)[at];
-        if (one.id != id) continue;
-        call(one);
-        break;
-      }
+      call(Get(*found->second, id));
     }
     if (--depth_ == 0 && !swept_.empty()) Sweep();
   }
@@ -93,6 +88,7 @@ class SubscriptionTable {
   Level* LevelFor(std::string_view source, std::string_view name);
   int Find(std::string_view source, std::string_view name, Level** levels);
   void Sweep();
+  static Subscription& Get(const Level& level, SubscriptionId id);
   void Erase(Level* level, SubscriptionId id);
   void ForgetIfEmpty(const Subscription& last);
 
