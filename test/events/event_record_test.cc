@@ -48,7 +48,8 @@ TEST(EventRecord, GapsAndClaims) {
   gap.count = 77;
   gap.source = "s";
   EventRecord read;
-  ASSERT_TRUE(read.Decode(Encode(gap)));
+  const std::string gap_bytes = Encode(gap);
+  ASSERT_TRUE(read.Decode(gap_bytes));
   EXPECT_EQ(read.kind, EventKind::kGap);
   EXPECT_EQ(read.count, 77u);
   EXPECT_EQ(read.source, "s");
@@ -56,7 +57,8 @@ TEST(EventRecord, GapsAndClaims) {
   EventRecord claimed;
   claimed.kind = EventKind::kClaimed;
   claimed.number = 5;
-  ASSERT_TRUE(read.Decode(Encode(claimed)));
+  const std::string claimed_bytes = Encode(claimed);
+  ASSERT_TRUE(read.Decode(claimed_bytes));
   EXPECT_EQ(read.kind, EventKind::kClaimed);
   EXPECT_EQ(read.number, 5u);
 }
