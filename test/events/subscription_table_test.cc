@@ -141,7 +141,8 @@ TEST_F(Table, WhoIsCalledFirstRemovesTheOthers) {
           ++calls;
           table.ForAll([](SubscriptionTable::Subscription&) {});
           for (int j = 0; j < 5; ++j) {
-            if (j != i) EXPECT_TRUE(table.Remove(ids[static_cast<std::size_t>(j)]));
+            if (j == i) continue;
+            EXPECT_TRUE(table.Remove(ids[static_cast<std::size_t>(j)]));
           }
           outer = true;
         },
