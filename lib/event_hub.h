@@ -5,9 +5,8 @@
 //
 //   Publish -> rules -> alerts to everybody -> (full? backlog) ........ event_publish.cc
 //                    -> own queue
-//   alert -> record -> held in the order book, or at once -> queue -> subscriptions ...
-//   event_receive.cc end of a turn -> what was published ordered gets its places .......
-//   event_order.cc
+//   alert -> record -> order book, or at once -> queue -> subscriptions event_receive.cc
+//   end of a turn -> what was published ordered gets its places ....... event_order.cc
 //
 // Without an endpoint (Events::ForTesting) there are only the own queue and the subscriptions.
 #ifndef ALERTPIPE_EVENT_HUB_H_
@@ -122,8 +121,6 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   // ---- Receiving (event_receive.cc)
   void Handle(Alert* alert);
   void HandleRetainedRequest(Alert* alert);
-  void Arrived(const core::EventRecord& record, const Peer& sender, Buffer data,
-               std::string_view view);
   void HandOut(Item item);
   void PushGap(const Peer& publisher, std::string_view source, std::string_view name,
                std::uint64_t count);
@@ -168,7 +165,6 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   core::UniqueTable unique_;
   std::uint64_t unique_timeout_ns_ = 0;
   std::unique_ptr<char[]> testing_memory_;
-  std::size_t next_unique_ = 0;
 
   std::map<int, std::pair<std::uint32_t, EventBacklog>> backlogs_;  // by slot, of a generation
   std::size_t backlog_bytes_ = 0;

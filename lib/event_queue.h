@@ -29,7 +29,6 @@ class EventQueue {
   };
 
   bool empty() const { return local_.empty() && posted_.empty(); }
-  bool has_local() const { return !local_.empty(); }
   std::size_t bytes() const { return bytes_; }
 
   void PushLocal(Item item) { Push(&local_, std::move(item)); }

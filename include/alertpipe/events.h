@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -217,8 +218,8 @@ enum class PollResult : std::uint8_t {
 
 class Events;
 
-// A subscription that ends with its owner. Movable; must not outlive nothing: it may outlive the
-// Events, and then does nothing.
+// A subscription that ends with its owner. Movable. It may outlive the Events, and does nothing
+// then.
 class ALERTPIPE_EXPORT ScopedSubscription {
  public:
   ScopedSubscription() = default;
@@ -243,8 +244,8 @@ class ALERTPIPE_EXPORT Events {
   // Until Ready is called all that is published is held for it, from the moment at which its slot
   // was announced, whether it had been started by then or not.
   //
-  // Errors: kFailedPrecondition without MasterOptions::events, for an endpoint that has its events
-  // already or is not open; kInvalidArgument for a rule or option that makes no sense.
+  // Errors: kFailedPrecondition without MasterOptions::events, for an endpoint that has or had its
+  // events or is not open; kInvalidArgument for a rule or option that makes no sense.
   static absl::StatusOr<std::unique_ptr<Events>> Attach(Endpoint* endpoint,
                                                         EventsOptions options = {});
 

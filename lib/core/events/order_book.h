@@ -75,7 +75,7 @@ class OrderBook {
   // What is held, with what it takes to hold it.
   std::size_t held_bytes() const { return held_bytes_; }
   std::size_t held() const { return held_; }
-  // Places that were passed without all of their events.
+  // How often the ring has run over.
   std::uint64_t overruns() const { return overruns_; }
 
  private:
