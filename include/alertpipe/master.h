@@ -62,7 +62,7 @@ struct MasterOptions {
   bool latency_histograms = false;
   // Whether the family has events (events.h). Costs 128 KiB of shared memory, more with unique
   // keys.
-  std::optional<EventSettings> events;
+  std::optional<EventSettings> events = std::nullopt;
 };
 
 // How a worker ended.

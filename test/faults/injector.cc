@@ -160,11 +160,14 @@ pid_t Fork() {
   if (const int error = Judge(Site::kFork); error != 0) return Fail(error);
   const int role = ++state.tally->roles - 1;
   const pid_t pid = state.real.fork();
+  const int place = role < kRoles ? role : kRoles - 1;
   if (pid == 0) {
     alarm(kLifeSeconds);
-    state.role = role < kRoles ? role : kRoles - 1;
-    state.tally->pids[state.role] = getpid();
+    state.role = place;
   }
+  // By both: the parent may reap what is left before the child has run, and the child may look
+  // itself up before the parent runs again.
+  if (pid >= 0) state.tally->pids[place] = pid == 0 ? getpid() : pid;
   return pid;
 }
 
