@@ -79,7 +79,7 @@ def parse(arguments):
     parser.add_argument('--capacity', type=size, metavar='SIZE',
                         help="of each pipe; 0 is the kernel's default (default: alertpipe's)")
     parser.add_argument('--against', metavar='TRANSPORT[,TRANSPORT...]',
-                        help='measured beside alertpipe (default: all that are built)')
+                        help='measured beside alertpipe (default: all that are built, events excepted)')
     parser.add_argument('--linger', type=numbers, default=[0], metavar='N[,N...]',
                         help='how often an empty inbox is tried again before a process sleeps, where '
                              'a transport can; each N is measured (default 0)')
@@ -104,7 +104,10 @@ def choose_contenders(parser, options):
                            encoding='utf-8').stdout.splitlines()
     known = {line['transport']: line for line in map(json.loads, lines)}
     there = [name for name, line in known.items() if line['missing'] is None]
-    wanted = options.against.split(',') if options.against is not None else there
+    if options.against is not None:
+        wanted = options.against.split(',')
+    else:
+        wanted = [name for name in there if not known[name]['on_request']]
     for name in wanted:
         if name not in known:
             parser.error(f"there is no transport '{name}' (choose from {', '.join(known)})")

@@ -64,10 +64,12 @@ inline constexpr std::array<std::string_view, 4> kNames = {"item", "last", "ping
 
 inline std::string_view ToString(Name name) { return kNames[static_cast<std::size_t>(name)]; }
 
-// Which of the settings mean something to a transport.
+// Which of the settings mean something to a transport, and whether it is only measured when asked
+// for by name.
 struct Abilities {
   bool linger = false;
   bool run = false;
+  bool on_request = false;
 };
 
 // What a link has sent, to count packets per alert; no packets where it cannot know.

@@ -131,10 +131,13 @@ void Print(const Settings& settings, std::size_t capacity, const Result& result)
 void List() {
   std::map<std::string, nlohmann::ordered_json> lines;
   for (const Requirement& requirement : kRequirements) {
-    lines[requirement.transport] = {{"missing", requirement.package}};
+    lines[requirement.transport] = {{"missing", requirement.package}, {"on_request", false}};
   }
   for (const auto& [name, known] : Transports()) {
-    lines[name] = {{"missing", nullptr}, {"linger", known.can.linger}, {"run", known.can.run}};
+    lines[name] = {{"missing", nullptr},
+                   {"linger", known.can.linger},
+                   {"run", known.can.run},
+                   {"on_request", known.can.on_request}};
   }
   for (auto& [name, line] : lines) {
     line["transport"] = name;

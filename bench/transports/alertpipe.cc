@@ -19,14 +19,13 @@
 
 #include "board.h"
 #include "contents.h"
+#include "family.h"
+#include "idle_turns.h"
 #include "link.h"
 #include "transport.h"
 
 namespace alertpipe::bench {
 namespace {
-
-constexpr int SlotOf(int process) { return process + 1; }
-constexpr int ProcessOf(const Peer& peer) { return peer.slot - 1; }
 
 // What the library copies into a packet anyway is not worth an owner.
 constexpr std::size_t kHandOverMin = 4000;
@@ -115,8 +114,7 @@ class AlertpipeLink {
         Worker::Attach(std::move(slot), &loop_, options_);
     if (!worker.ok()) return worker.status();
     worker_ = *std::move(worker);
-    uv_idle_init(&loop_, &idle_);
-    idle_.data = this;
+    turns_.Open(&loop_);
     block_ = blocks_.Take();
     return absl::OkStatus();
   }
@@ -130,7 +128,7 @@ class AlertpipeLink {
   void Finish() {
     finishing_ = true;
     if (waiting_) return;
-    uv_close(reinterpret_cast<uv_handle_t*>(&idle_), nullptr);
+    turns_.Close();
     worker_->Close(patience_, [this](const CloseReport& report) {
       if (report.undelivered_alerts != 0) {
         Fail(absl::StrCat(report.undelivered_alerts, " alerts were left at the end"));
@@ -158,11 +156,11 @@ class AlertpipeLink {
     worker_->OnUndelivered([this](const Undelivered&) { Fail("an alert was not delivered"); });
     worker_->OnDamage([this](const Damage&) { Fail("damage was reported"); });
     worker_->OnMasterGone([] { _exit(1); });
-    turn_ = [this, &role] {
+    turns_.OnTurn([this, &role] {
       role.OnReady(*this);
       WaitIfFull();
       UpdateIdle(role);
-    };
+    });
     UpdateIdle(role);
     uv_run(&loop_, UV_RUN_DEFAULT);
   }
@@ -176,18 +174,10 @@ class AlertpipeLink {
     waiting_ = worker_->QueuedBytes() > 0;
   }
 
-  // While a role posts, the loop does not sleep: a turn is as much as the role likes to post.
   template <typename Role>
   void UpdateIdle(const Role& role) {
-    const bool wanted = role.posting() && !waiting_;
-    if (wanted == posting_ || (finishing_ && !waiting_)) return;
-    posting_ = wanted;
-    if (posting_) {
-      uv_idle_start(&idle_,
-                    [](uv_idle_t* idle) { static_cast<AlertpipeLink*>(idle->data)->turn_(); });
-    } else {
-      uv_idle_stop(&idle_);
-    }
+    if (finishing_ && !waiting_) return;
+    turns_.Want(role.posting() && !waiting_);
   }
 
   template <typename Role>
@@ -264,69 +254,22 @@ class AlertpipeLink {
   std::vector<int> refused_;
   Name refused_name_ = Name::kItem;
   bool waiting_ = false;  // for OnDrained
-  bool posting_ = false;
   bool finishing_ = false;
 
   uv_loop_t loop_;
-  uv_idle_t idle_;
-  std::function<void()> turn_;
+  IdleTurns turns_;
   std::unique_ptr<Worker> worker_;
   Alert* alert_ = nullptr;
 };
 
-class AlertpipeTransport {
- public:
+struct Alerts {
   using Link = AlertpipeLink;
   static constexpr std::string_view kName = "alertpipe";
   static constexpr Abilities kCan = Asked::kCan;
-
-  static absl::StatusOr<std::unique_ptr<AlertpipeTransport>> Create(const Settings& settings) {
-    MasterOptions options;
-    options.workers_max = settings.processes();
-    options.pipe_capacity = settings.capacity;
-    absl::StatusOr<std::unique_ptr<Master>> master = Master::Create(options);
-    if (!master.ok()) return master.status();
-    return std::unique_ptr<AlertpipeTransport>(
-        new AlertpipeTransport(settings, *std::move(master)));
-  }
-
-  absl::StatusOr<pid_t> Spawn(int process, Place* place,
-                              const std::function<int(AlertpipeLink&)>& main) {
-    const absl::StatusOr<Peer> worker = master_->Spawn([&](Slot slot) {
-      if (slot.number() != SlotOf(process)) return 1;
-      AlertpipeLink link(settings_, process, place);
-      if (const absl::Status attached = link.Attach(std::move(slot)); !attached.ok()) {
-        link.Fail(attached.ToString());
-        return 1;
-      }
-      return main(link);
-    });
-    if (!worker.ok()) return worker.status();
-    return worker->pid;
-  }
-
-  std::vector<Ended> Reap() {
-    ended_.clear();
-    if (!master_->Service().ok()) std::abort();
-    return ended_;
-  }
-
-  std::size_t capacity() const { return master_->pipe_capacity(); }
-
- private:
-  AlertpipeTransport(const Settings& settings, std::unique_ptr<Master> master)
-      : settings_(settings), master_(std::move(master)) {
-    master_->OnExit([this](const WorkerExit& exit) {
-      ended_.push_back({exit.worker.pid, exit.exit_code, exit.signal});
-    });
-  }
-
-  Settings settings_;
-  std::vector<Ended> ended_;
-  std::unique_ptr<Master> master_;
+  static void Prepare(MasterOptions*) {}
 };
 
-const Registered<AlertpipeTransport> kRegistered;
+const Registered<FamilyTransport<Alerts>> kRegistered;
 
 }  // namespace
 }  // namespace alertpipe::bench

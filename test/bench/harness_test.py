@@ -25,6 +25,8 @@ SCALE = float(os.environ.get('ALERTPIPE_TIME_SCALE', '1'))
 PLAIN = ['alertpipe', 'raw-pipe', 'raw-pipe-packed', 'raw-pipe-runs']
 RAW = PLAIN[1:]
 TRANSPORTS = []
+# Measured when asked for.
+ON_REQUEST = ['events', 'events-ordered']
 # They cannot know what their libraries write.
 UNCOUNTED = ('boost', 'zeromq')
 FIELDS = ['workload', 'transport', 'round', 'workers', 'bytes', 'capacity', 'linger',
@@ -49,7 +51,8 @@ def long_enough(attempt):
 def transports_of(measure):
     lines = subprocess.run([measure, '--list'], check=True, stdout=subprocess.PIPE,
                            encoding='utf-8', timeout=60 * SCALE).stdout.splitlines()
-    return [line['transport'] for line in map(json.loads, lines) if line['missing'] is None]
+    return [line['transport'] for line in map(json.loads, lines)
+            if line['missing'] is None and not line['on_request']]
 
 
 def bench(*arguments, seconds=SECONDS, measure=None):
@@ -100,6 +103,17 @@ class HarnessTest(unittest.TestCase):
                      for transport in TRANSPORTS],
                     [(line['workload'], line['workers'], line['bytes'], line['transport'])
                      for line in lines])
+                for line in lines:
+                    self.check_line(line)
+
+    def test_events(self):
+        for workload in ('stream', 'pingall', 'pingpong', 'fanout', 'fanin'):
+            with self.subTest(workload=workload):
+                lines, _ = self.run_json(workload, '--bytes=10,10KB', '--rounds=1', '--checksum',
+                                         f'--against={",".join(ON_REQUEST)}')
+                self.assertEqual([(size, transport) for size in (10, 10240)
+                                  for transport in ('alertpipe', *ON_REQUEST)],
+                                 [(line['bytes'], line['transport']) for line in lines])
                 for line in lines:
                     self.check_line(line)
 
