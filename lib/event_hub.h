@@ -37,6 +37,9 @@
 
 namespace alertpipe::internal {
 
+// A record that has no data, in memory of its own.
+absl::StatusOr<Buffer> Encoded(const core::EventRecord& head);
+
 class EventHub final : public EndpointObserver, public std::enable_shared_from_this<EventHub> {
  public:
   // On an endpoint, or with null on none.
@@ -150,7 +153,9 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   bool ended_ = false;
   bool dispatching_ = false;
   bool stopped_ = false;  // `stopping` has been published
-  std::string scratch_;   // of a publication
+  // Of a publication.
+  std::string scratch_;
+  std::vector<EndpointImpl::Accepted> accepted_;
 
   std::optional<core::OrderPublisher> publisher_;
   std::optional<core::OrderBook> book_;

@@ -86,12 +86,8 @@ void EventHub::StepBook() {
         ++stats_.late;
         core::EventRecord record;
         if (!record.Decode(item.data.view())) break;
-        record.kind = core::EventKind::kGap;
-        record.ordered = record.retained = false;
-        record.count = 1;
-        absl::StatusOr<Buffer> gap = Buffer::Allocate(record.HeadBytes());
+        absl::StatusOr<Buffer> gap = Encoded(core::EventRecord::Gap(record.source, record.name, 1));
         if (!gap.ok()) break;
-        record.EncodeHead(gap->data());
         queue_.PushPosted({*std::move(gap), item.publisher, 0, false, nullptr});
         break;
       }

@@ -3,6 +3,7 @@
 // Publications: whom they are for, what the rules say, and what becomes of those for whom there is
 // no room.
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -26,12 +27,6 @@ absl::Status CheckName(absl::string_view what, std::string_view name) {
         absl::StrCat("the name of ", what, " cannot be \"*\": that means any"));
   }
   return absl::OkStatus();
-}
-
-std::uint64_t HashOf(std::string_view key) {
-  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
-  return hash ^ hash >> 32;
 }
 
 }  // namespace
@@ -217,13 +212,13 @@ PublishResult EventHub::PublishToMany(Draft* draft, bool others_only) {
   draft->message = Compose(draft->record, &scratch_);
   PublishResult result;
   if (backlogs_.empty()) {
-    std::vector<EndpointImpl::Accepted> accepted;
+    accepted_.clear();
     BroadcastResult sent =
         endpoint_->Broadcast(core::kEventAlertName, draft->message, Scope::kOthers,
-                             draft->record.ordered ? &accepted : nullptr);
+                             draft->record.ordered ? &accepted_ : nullptr);
     if (!sent.ok()) return sent.status();
     result.accepted = sent.accepted;
-    for (const EndpointImpl::Accepted& one : accepted)
+    for (const EndpointImpl::Accepted& one : accepted_)
       publisher_->Sent(one.slot, one.generation, one.alert_id);
     for (const Refusal& refusal : sent.refused)
       Overflowed(refusal.peer, *draft, refusal.status, &result);
@@ -308,15 +303,9 @@ void EventHub::FlushBacklog(const Peer& peer) {
   EventBacklog* backlog = BacklogOf(peer);
   while (backlog != nullptr && !backlog->empty()) {
     const EventBacklog::Entry& entry = backlog->front();
-    core::EventRecord record;
     std::string bytes;
-    if (entry.is_gap) {
-      record.kind = core::EventKind::kGap;
-      record.source = entry.source;
-      record.name = entry.name;
-      record.count = entry.missed;
-      Compose(record, &bytes);
-    }
+    if (entry.is_gap)
+      Compose(core::EventRecord::Gap(entry.source, entry.name, entry.missed), &bytes);
     const std::string& message = entry.is_gap ? bytes : entry.record;
     const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, message, nullptr);
     if (absl::IsResourceExhausted(sent.status()) || absl::IsFailedPrecondition(sent.status()))
@@ -352,8 +341,7 @@ bool EventHub::OnUndelivered(const Undelivered& undelivered) {
     backlog = EventBacklog();
     generation = undelivered.peer.generation;
   }
-  backlog.AddGap(record.source, record.name,
-                 record.kind == core::EventKind::kGap ? record.count : 1);
+  backlog.AddGap(record.source, record.name, record.stands_for());
   flush_backlogs_ = true;
   return true;
 }
@@ -396,7 +384,7 @@ PublishResult EventHub::PublishUnique(Draft* draft, std::string_view key) {
   endpoint_->core().Select(Scope::kWorkers, &targets);
   absl::Status last = absl::UnavailableError("there is no live worker to choose from");
   draft->message = Compose(draft->record, &scratch_);
-  const std::size_t first = static_cast<std::size_t>(HashOf(key));
+  const std::size_t first = std::hash<std::string_view>()(key);
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const core::Target& target = targets[(first + i) % targets.size()];
     const Peer peer{static_cast<pid_t>(target.word.pid), target.slot, target.word.generation};

@@ -10,6 +10,12 @@
 
 namespace alertpipe::internal {
 
+absl::StatusOr<Buffer> Encoded(const core::EventRecord& head) {
+  absl::StatusOr<Buffer> bytes = Buffer::Allocate(head.HeadBytes());
+  if (bytes.ok()) head.EncodeHead(bytes->data());
+  return bytes;
+}
+
 // ---- In ----
 
 void EventHub::Handle(Alert* alert) {
@@ -34,16 +40,13 @@ void EventHub::Handle(Alert* alert) {
   }
   // What finds no room is missing at its place.
   absl::StatusOr<Buffer> data = absl::ResourceExhaustedError("held_bytes_max");
-  const bool room = MayHold(alert->data().size());
-  const std::string source(record.source);
-  const std::string name(record.name);
-  if (room) data = alert->TakeData();
+  if (MayHold(alert->data().size())) data = alert->TakeData();
   if (!data.ok()) {
     Gap gap;
     gap.publisher = sender;
-    gap.source = source;
-    gap.name = name;
-    gap.count = record.kind == core::EventKind::kGap ? record.count : 1;
+    gap.source = record.source;
+    gap.name = record.name;
+    gap.count = record.stands_for();
     return TellGap(gap);
   }
   look_ = true;
@@ -62,24 +65,18 @@ void EventHub::HandOut(Item item) {
     gap.source = record.source;
     gap.name = record.name;
   }
-  gap.count = record.kind == core::EventKind::kGap ? record.count : 1;
+  gap.count = record.stands_for();
   TellGap(gap);
 }
 
 // Behind all that has come from `publisher` before.
 void EventHub::PushGap(const Peer& publisher, std::string_view source, std::string_view name,
                        std::uint64_t count) {
-  core::EventRecord record;
-  record.kind = core::EventKind::kGap;
-  record.source = source;
-  record.name = name;
-  record.count = count;
-  absl::StatusOr<Buffer> bytes = Buffer::Allocate(record.HeadBytes());
+  absl::StatusOr<Buffer> bytes = Encoded(core::EventRecord::Gap(source, name, count));
   if (!bytes.ok()) {
     stats_.gaps += count;
     return;
   }
-  record.EncodeHead(bytes->data());
   if (book_.has_value() && book_->Holds(publisher))
     return book_->Hold({0, 0, publisher, *std::move(bytes)});
   queue_.PushPosted({*std::move(bytes), publisher, 0, false, nullptr});
@@ -196,9 +193,8 @@ void EventHub::TellAbout(std::string_view name, const Peer& peer) {
   core::EventRecord record;
   record.source = kOwnEventSource;
   record.name = name;
-  absl::StatusOr<Buffer> bytes = Buffer::Allocate(record.HeadBytes());
+  absl::StatusOr<Buffer> bytes = Encoded(record);
   if (!bytes.ok()) return;
-  record.EncodeHead(bytes->data());
   // What has come from it before is handed out before.
   if (book_->Holds(peer)) return book_->Hold({0, 0, peer, *std::move(bytes)});
   HandOut({*std::move(bytes), peer, 0, false, nullptr});

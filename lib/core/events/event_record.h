@@ -41,6 +41,18 @@ struct EventRecord {
   std::string_view name;
   std::string_view data;
 
+  // Tells that `count` events are missing.
+  static EventRecord Gap(std::string_view source, std::string_view name, std::uint64_t count) {
+    EventRecord record;
+    record.kind = EventKind::kGap;
+    record.source = source;
+    record.name = name;
+    record.count = count;
+    return record;
+  }
+
+  // How many events are missing where this finds no room.
+  std::uint64_t stands_for() const { return kind == EventKind::kGap ? count : 1; }
   // Bytes of all but the data.
   std::size_t HeadBytes() const;
   // Writes all but the data, which follows. Returns HeadBytes().
