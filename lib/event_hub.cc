@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event_hub.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -79,6 +80,10 @@ absl::StatusOr<std::shared_ptr<EventHub>> EventHub::Create(std::shared_ptr<Endpo
         "this family has no events: MasterOptions::events is not set");
   }
   hub->self_ = wiring.self;
+  const core::FamilySettings& settings = wiring.roster.settings();
+  std::uint64_t& retained_max = hub->options_.retained_bytes_max;
+  retained_max =
+      std::min({retained_max, settings.alert_bytes_max, settings.queued_bytes_per_peer_max / 2});
   const int slots = wiring.roster.slots();
   hub->claim_owed_.resize(static_cast<std::size_t>(slots));
   hub->publisher_.emplace(wiring.events.ring(), hub->self_, slots);
@@ -87,7 +92,7 @@ absl::StatusOr<std::shared_ptr<EventHub>> EventHub::Create(std::shared_ptr<Endpo
                                                      : wiring.events.StartOf(hub->self_.slot);
   hub->book_.emplace(wiring.events.ring(), hub->self_, slots, start);
   hub->unique_ = wiring.events.unique(hub->self_.slot);
-  hub->unique_timeout_ns_ = wiring.roster.settings().unique_timeout_ns;
+  hub->unique_timeout_ns_ = settings.unique_timeout_ns;
   EventHub* raw = hub.get();
   impl->handlers().Set(core::kEventAlertName, [raw](Alert& alert) { raw->Handle(&alert); });
   impl->handlers().Set(core::kRetainedRequestName,

@@ -110,6 +110,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   void Overflowed(const Peer& peer, const Draft& draft, const absl::Status& why,
                   PublishResult* result);
   bool KeepOwn(const Draft& draft, bool local);
+  void KeepForRetention(Draft* draft);
   bool IsSelf(const To& to) const;
   EventBacklog* BacklogOf(const Peer& peer);
   void FlushBacklog(const Peer& peer);
@@ -139,6 +140,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   template <typename Call>
   void Guarded(const Peer& publisher, const core::EventRecord& record, Call call);
   void TellAbout(std::string_view name, const Peer& peer);
+  absl::Status CheckRetain(const core::EventRecord& record) const;
   bool Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place);
   void Replay(std::string_view values);
   bool MayHold(std::size_t bytes) const;
@@ -176,6 +178,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   bool flush_backlogs_ = false;
 
   std::map<std::pair<std::string, std::string>, Retained> retained_;
+  std::size_t retained_bytes_ = 0;  // of a response with all of them
   // Of what found no room before Ready: slot, generation, source, event.
   static constexpr std::size_t kEarlyGapsMax = 1024;
   struct EarlyGap {

@@ -99,7 +99,13 @@ PublishResult EventHub::Publish(const Audience& audience, std::string_view sourc
   draft.record.data = data;
   draft.record.retained = options.retain;
   if (audience.kind() == Audience::Kind::kLocal) draft.record.retained = false;
-  if (draft.record.retained) draft.record.time_ns = os::MonotonicNanos();
+  if (draft.record.retained) {
+    draft.record.time_ns = os::MonotonicNanos();
+    if (absl::Status room = CheckRetain(draft.record); !room.ok()) {
+      ++stats_.refused;
+      return room;
+    }
+  }
   PublishResult result;
   switch (audience.kind()) {
     case Audience::Kind::kAll:
@@ -166,6 +172,13 @@ bool EventHub::KeepOwn(const Draft& draft, bool local) {
   return true;
 }
 
+// What others get, and this process only keeps: in its place, if it has one.
+void EventHub::KeepForRetention(Draft* draft) {
+  draft->record.kind = core::EventKind::kKept;
+  draft->message = Compose(draft->record, &scratch_);
+  if (!MayHold(draft->message.size()) || !KeepOwn(*draft, false)) ++stats_.unretained;
+}
+
 PublishResult EventHub::PublishHere(Draft* draft, bool local) {
   draft->message = Compose(draft->record, &scratch_);
   if (!MayHold(draft->message.size())) {
@@ -230,7 +243,7 @@ PublishResult EventHub::PublishToMany(Draft* draft, bool others_only) {
              &result);
   }
   if (others_only) {
-    if (draft->record.retained) (void)Retain(draft->record, self_, 0);
+    if (draft->record.retained) KeepForRetention(draft);
     return result;
   }
   if (MayHold(draft->message.size()) && KeepOwn(*draft, false)) {

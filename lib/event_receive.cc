@@ -22,7 +22,7 @@ void EventHub::Handle(Alert* alert) {
   const std::shared_ptr<EventHub> alive = shared_from_this();
   core::EventRecord record;
   const Peer sender = alert->sender();
-  if (!record.Decode(alert->data())) {
+  if (!record.Decode(alert->data()) || record.kind == core::EventKind::kKept) {
     endpoint_->diagnostics().Note(Diagnostic::Kind::kDamagedRecord, sender).value =
         alert->data().size();
     return;
@@ -113,6 +113,7 @@ void EventHub::HandOutNow(std::string_view bytes, const Peer& publisher, std::ui
     return TellGap(gap);
   }
   if (record.retained && !Retain(record, publisher, place) && replayed) return;
+  if (record.kind == core::EventKind::kKept) return;
   Dispatch(record, publisher, place, replayed);
 }
 

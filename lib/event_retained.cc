@@ -18,24 +18,58 @@ namespace {
 
 constexpr std::size_t kValueHeadBytes = 4 + 4 + 8 + 4;
 
+std::size_t BytesOf(const core::EventRecord& record) {
+  return kValueHeadBytes + record.HeadBytes() + record.data.size();
+}
+std::size_t BytesOf(const std::string& record) { return kValueHeadBytes + record.size(); }
+
 }  // namespace
+
+// Whoever publishes finds out: everybody else has kept the same values, or fewer.
+absl::Status EventHub::CheckRetain(const core::EventRecord& record) const {
+  const auto kept = retained_.find({std::string(record.source), std::string(record.name)});
+  const std::size_t freed = kept == retained_.end() ? 0 : BytesOf(kept->second.record);
+  const std::size_t others = retained_bytes_ - freed;
+  if (others + BytesOf(record) <= options_.retained_bytes_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "retained values are full: they may take ", options_.retained_bytes_max,
+      " bytes (EventsOptions::retained_bytes_max; at most MasterOptions::alert_bytes_max, and half "
+      "of queued_bytes_per_peer_max), ",
+      others, " are kept of other events, this one needs ", BytesOf(record)));
+}
 
 // False if what is kept is as late, or later.
 bool EventHub::Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place) {
-  Retained& kept = retained_[{std::string(record.source), std::string(record.name)}];
-  const bool later = place != kept.place ? place > kept.place : record.time_ns > kept.time_ns;
-  if (!kept.record.empty() && !later) return false;
-  kept.record.resize(record.HeadBytes());
-  record.EncodeHead(kept.record.data());
-  kept.record.append(record.data);
-  kept.publisher = publisher;
-  kept.place = place;
-  kept.time_ns = record.time_ns;
+  auto kept = retained_.find({std::string(record.source), std::string(record.name)});
+  if (kept != retained_.end()) {
+    const Retained& old = kept->second;
+    const bool later = place != old.place ? place > old.place : record.time_ns > old.time_ns;
+    if (!later) return false;
+  }
+  const bool room = CheckRetain(record).ok();
+  // An old value must not pass for the last.
+  if (kept != retained_.end()) {
+    retained_bytes_ -= BytesOf(kept->second.record);
+    if (!room) retained_.erase(kept);
+  }
+  if (!room) {
+    ++stats_.unretained;
+    return true;
+  }
+  core::EventRecord value = record;
+  value.kind = core::EventKind::kEvent;
+  std::string bytes(value.HeadBytes(), '\0');
+  value.EncodeHead(bytes.data());
+  bytes.append(value.data);
+  retained_bytes_ += BytesOf(bytes);
+  retained_[{std::string(record.source), std::string(record.name)}] = {std::move(bytes), publisher,
+                                                                       place, record.time_ns};
   return true;
 }
 
 void EventHub::HandleRetainedRequest(Alert* alert) {
   std::string values;
+  values.reserve(retained_bytes_);
   for (const auto& [name, kept] : retained_) {
     char head[kValueHeadBytes];
     core::Store<std::uint32_t>(head, static_cast<std::uint32_t>(kept.publisher.slot));

@@ -165,7 +165,8 @@ struct EventRule {
 struct PublishOptions {
   // Of kCoalesce: which earlier values this one replaces. At most kEventNameBytesMax bytes.
   std::string_view key;
-  // Everybody keeps it as the last value of this event, for FetchRetained.
+  // Everybody keeps it as the last value of this event, for FetchRetained. Refused
+  // (kResourceExhausted) when there is no room: EventsOptions::retained_bytes_max.
   bool retain = false;
 };
 
@@ -191,6 +192,12 @@ struct EventsOptions {
   // What may be held here, in bytes of events: until Ready, for their place in the order, or for
   // receivers of coalesced events. What finds no room becomes a gap.
   std::size_t held_bytes_max = 67108864;
+  // What retained values may take in each process, with up to 557 bytes for the names and numbers
+  // of each; a publication that finds no room is refused. All of them travel in one response, so
+  // that MasterOptions::alert_bytes_max and half of queued_bytes_per_peer_max count if they are
+  // less. Give the same to all processes: one that has less room than the publisher gets the event,
+  // and does not keep it (EventsStats::unretained).
+  std::uint64_t retained_bytes_max = 1048576;
   // How long ordered events wait for a receiver whose pipe is full before they get their place. It
   // gets them as a gap then, and is not waited for again until it has read what is queued for it.
   absl::Duration order_patience = absl::Milliseconds(50);
@@ -207,6 +214,7 @@ struct EventsStats {
   std::uint64_t coalesced = 0;   // values that later ones have replaced
   std::uint64_t late = 0;        // ordered events that came after their place: gaps as well
   std::uint64_t withdrawn = 0;   // ordered events whose publisher died before they had a place
+  std::uint64_t unretained = 0;  // retained values that found no room here
   std::uint64_t held_bytes = 0;  // now
 };
 

@@ -335,6 +335,34 @@ TEST_F(LocalEvents, ThereIsNobodyElse) {
             absl::StatusCode::kUnavailable);
 }
 
+TEST_F(LocalEvents, RetainedValuesHaveALimit) {
+  EventsOptions options;
+  options.retained_bytes_max = 200;
+  Make(options);
+  Log("s", kAny, "");
+  PublishOptions retain;
+  retain.retain = true;
+  const std::string half(60, 'x');
+  const auto publish = [&](std::string_view name, std::string_view data) {
+    return events->Publish(Audience::All(), "s", name, data, retain);
+  };
+  EXPECT_TRUE(publish("a", half).ok());
+  EXPECT_TRUE(publish("a", half).ok()) << "it takes its predecessor's room";
+  EXPECT_TRUE(publish("b", half).ok());
+  log.clear();
+  const PublishResult refused = publish("c", half);
+  EXPECT_TRUE(Holds(refused.status(), absl::StatusCode::kResourceExhausted,
+                    "retained values are full: they may take 200 bytes "
+                    "(EventsOptions::retained_bytes_max"))
+      << refused.status();
+  EXPECT_EQ(log, "") << "it is refused for everybody";
+  EXPECT_EQ(events->stats().refused, 1u);
+  EXPECT_TRUE(publish("b", "").ok());
+  EXPECT_TRUE(publish("c", "").ok());
+  EXPECT_TRUE(Publish("s", "d", half).ok()) << "what is not retained needs no room";
+  EXPECT_EQ(events->stats().unretained, 0u);
+}
+
 TEST_F(LocalEvents, PollInsideACallbackDoesNothing) {
   std::vector<PollResult> results;
   ASSERT_TRUE(

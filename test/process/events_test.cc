@@ -443,6 +443,78 @@ TEST(Events, ASuccessorFetchesWhatWasRetained) {
   EXPECT_EQ(seen->text[2].Get(), "v42");
 }
 
+// The publisher itself is the only one left who knows: an ordered event to others has its place
+// there as well. And one answer carries more than one packet, or one queue's worth of small alerts.
+TEST(Events, APublisherKeepsWhatItRetainedForOthers) {
+  constexpr int kValues = 100;
+  Shared<Seen> seen;
+  Family family(EventFamilyOf(3));
+  const std::string large(8000, 'x');
+  const auto body = [&](Member& me) {
+    EventsOptions rules;
+    rules.rules.push_back({"ordered", std::string(kAny), true, Overflow::kRefuse});
+    Player player(me, rules);
+    const bool second = me->self().generation > 1;
+    (void)player.events->Subscribe("ordered", kAny, [&, second](const Event& event) {
+      me.Check(me.slot() == 2 || event.data == "v1", "what is for others is not its publisher's");
+      if (event.name == "config") seen->text[second ? 1 : 0].Set(event.data);
+      if (second && event.data == large) ++seen->handled[me.slot()];
+    });
+    (void)player.events->Ready();
+    if (second) {
+      (void)player.events->FetchRetained(absl::Seconds(30), [&](const absl::Status& status) {
+        me.Check(status.ok(), status.ToString());
+        ++seen->step;
+      });
+    }
+    me.Every(1, [&] {
+      if (me.slot() != 1 || seen->go != 1) return;
+      seen->go = 2;
+      PublishOptions retain;
+      retain.retain = true;
+      (void)player.events->Publish(Audience::All(), "ordered", "config", "v1", retain);
+      (void)player.events->Publish(Audience::Others(), "ordered", "config", "v2", retain);
+      for (int i = 0; i < kValues; ++i) {
+        const auto result = player.events->Publish(Audience::Others(), "ordered",
+                                                   "large" + std::to_string(i), large, retain);
+        me.Check(result.ok() && result.accepted == 1, result.status().ToString());
+      }
+    });
+    player.Run();
+  };
+  family.Spawn(body);
+  family.Spawn(body);
+  ASSERT_TRUE(family.Ready());
+  seen->go = 1;
+  EXPECT_TRUE(family.Until([&] { return seen->text[0].Get() == "v2"; }));
+  ASSERT_TRUE(family.KillAndReap(family.live[2]));
+  family.Respawn(2);
+  EXPECT_TRUE(family.Until([&] { return seen->step == 1; }));
+  EXPECT_EQ(seen->text[1].Get(), "v2");
+  EXPECT_EQ(seen->handled[2], static_cast<std::uint64_t>(kValues));
+}
+
+// What only a publisher writes for itself is damage when somebody else sends it.
+TEST(Events, ARecordThatIsNeverSentIsDamage) {
+  Shared<Seen> seen;
+  Family family(EventFamilyOf(2));
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Subscribe(kAny, kAny, [&](const Event& event) {
+      if (event.source != kOwnEventSource) ++seen->handled[1];
+    });
+    (void)player.events->Ready();
+    me->Receive("fence", [&](Alert&) { ++seen->step; });
+    player.Run();
+  });
+  ASSERT_TRUE(family.Ready());
+  const std::string kept("\x04\1\1sd", 5);
+  EXPECT_TRUE(family.master->Send(To::Slot(1), std::string_view("\0e", 2), kept).ok());
+  EXPECT_TRUE(family.master->Send(To::Slot(1), "fence").ok());
+  EXPECT_TRUE(family.Until([&] { return seen->step == 1; }));
+  EXPECT_EQ(seen->handled[1], 0u);
+}
+
 TEST(Events, WorkersThatComeAndGoAreEvents) {
   Shared<Seen> seen;
   Family family(EventFamilyOf(3));

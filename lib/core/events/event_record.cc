@@ -49,13 +49,13 @@ bool EventRecord::Decode(std::string_view from) {
   if (from.size() < kFixedBytes) return false;
   const auto first = Load<std::uint8_t>(from.data());
   const std::uint8_t number_of_kind = first & kKindMask;
-  if (number_of_kind < 1 || number_of_kind > 3 ||
+  if (number_of_kind < 1 || number_of_kind > 4 ||
       (first & ~(kKindMask | kOrdered | kRetained)) != 0)
     return false;
   kind = static_cast<EventKind>(number_of_kind);
   ordered = (first & kOrdered) != 0;
   retained = (first & kRetained) != 0;
-  if (kind != EventKind::kEvent && (ordered || retained)) return false;
+  if (kind != EventKind::kEvent && kind != EventKind::kKept && (ordered || retained)) return false;
   const std::size_t source_bytes = Load<std::uint8_t>(from.data() + 1);
   const std::size_t name_bytes = Load<std::uint8_t>(from.data() + 2);
   const std::size_t numbers = NumberCount(*this) * sizeof(std::uint64_t);

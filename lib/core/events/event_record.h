@@ -26,6 +26,7 @@ enum class EventKind : std::uint8_t {
   kEvent = 1,
   kGap = 2,      // `count` events of that name were not sent to the receiver
   kClaimed = 3,  // all ordered events of the sender up to `number` have places
+  kKept = 4,     // never sent: an event to others, at its publisher, which only retains it
 };
 
 struct EventRecord {
