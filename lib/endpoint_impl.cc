@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "core/check.h"
+#include "core/events/event_record.h"
 #include "os/clock.h"
 
 namespace alertpipe::internal {
@@ -61,9 +62,22 @@ EndpointImpl::EndpointImpl(Wiring wiring, os::ForkGuard guard)
       io_(wiring_.kernel),
       core_(wiring_.roster, wiring_.self, wiring_.page, wiring_.notices),
       thread_(std::this_thread::get_id()),
-      diagnostics_([] { return os::MonotonicNanos(); }) {}
+      diagnostics_([] { return os::MonotonicNanos(); }) {
+  if (wiring_.events.valid()) WithholdEvents();
+}
 
 EndpointImpl::~EndpointImpl() = default;
+
+// Events are for Events only: where there are none they are unhandled, and nothing is wrong.
+void EndpointImpl::WithholdEvents() {
+  handlers_.Withhold(core::kEventAlertName);
+  handlers_.Withhold(core::kRetainedRequestName);
+}
+
+bool EndpointImpl::IsOfEvents(std::string_view name) const {
+  return wiring_.events.valid() &&
+         (name == core::kEventAlertName || name == core::kRetainedRequestName);
+}
 
 absl::StatusOr<std::shared_ptr<EndpointImpl>> EndpointImpl::Create(Wiring wiring) {
   absl::StatusOr<os::ForkGuard> guard = os::ForkGuard::Create(wiring.kernel.wipe_on_fork);

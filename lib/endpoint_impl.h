@@ -126,6 +126,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
 
   core::Endpoint& core() { return core_; }
   core::HandlerTable& handlers() { return handlers_; }
+  void WithholdEvents();
   const Wiring& wiring() const { return wiring_; }
   bool on_loop() const { return state_ == State::kOpen || state_ == State::kClosing; }
   bool in_owner() const { return guard_.InOwner(); }
@@ -262,6 +263,7 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void HandleArrivals(const std::shared_ptr<EndpointImpl>& self);
   void DiscardArrivals();
   void HandleOther(const core::Arrival& arrival);
+  bool IsOfEvents(std::string_view name) const;
   void HandleAlert(const core::Arrival& arrival, const std::shared_ptr<EndpointImpl>& self);
   void CountUnhandled(const core::Arrival& arrival);
   void ReportHandlerError(const Peer& sender, std::string_view name);

@@ -251,7 +251,8 @@ void EndpointImpl::HandleAlert(const core::Arrival& arrival,
   if (handler == nullptr) {
     handlers_.End();
     CountUnhandled(arrival);
-    diagnostics_.Note(Diagnostic::Kind::kUnhandled, arrival.sender, 1, arrival.name);
+    if (!IsOfEvents(arrival.name))
+      diagnostics_.Note(Diagnostic::Kind::kUnhandled, arrival.sender, 1, arrival.name);
     if (arrival.request_id != 0) core_.Unhandled(arrival.sender, arrival.request_id);
     return;
   }
@@ -376,6 +377,7 @@ void EndpointImpl::Tell(const core::Event& event) {
   switch (event.kind) {
     case core::Event::Kind::kUndelivered:
       if (observer_ != nullptr && observer_->OnUndelivered(event.undelivered)) return;
+      if (IsOfEvents(event.undelivered.name)) return;  // the Events have ended before
       return CallHook(&handling_, on_undelivered, event.undelivered);
     case core::Event::Kind::kDrained:
       if (observer_ != nullptr) observer_->OnDrained(event.peer);

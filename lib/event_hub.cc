@@ -132,10 +132,7 @@ absl::Status EventHub::Ready() {
   }
   if (ready_) return absl::FailedPreconditionError("Ready has been called before");
   ready_ = true;
-  if (!early_gaps_.empty()) {
-    auto call = std::make_shared<absl::AnyInvocable<void()>>([this] { TellEarlyGaps(); });
-    queue_.PushPosted({Buffer(), self_, 0, false, std::move(call)});
-  }
+  if (!early_gaps_.empty()) QueueEarlyGaps();
   PublishOwn(kStartedEvent);
   Wake();
   if (endpoint_ == nullptr) HandOutQueue();
@@ -182,6 +179,7 @@ void EventHub::End() {
     if (endpoint_->IsOpen()) OnClosing();
     endpoint_->handlers().Remove(core::kEventAlertName);
     endpoint_->handlers().Remove(core::kRetainedRequestName);
+    endpoint_->WithholdEvents();
   }
   ended_ = true;
   subscriptions_.Clear();

@@ -129,6 +129,8 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   void PushGap(const Peer& publisher, std::string_view source, std::string_view name,
                std::uint64_t count);
   void KeepGap(const Gap& gap);
+  void TellLater(const Gap& gap);
+  void QueueEarlyGaps();
   void TellEarlyGaps();
   void HandOutQueue();
   void HandOutNow(const Item& item);

@@ -85,9 +85,12 @@ void EventHub::StepBook() {
       case core::OrderBook::Release::kLate: {
         ++stats_.late;
         core::EventRecord record;
-        if (!record.Decode(item.data.view())) break;
+        (void)record.Decode(item.data.view());
         absl::StatusOr<Buffer> gap = Encoded(core::EventRecord::Gap(record.source, record.name, 1));
-        if (!gap.ok()) break;
+        if (!gap.ok()) {
+          TellLater({item.publisher, record.source, record.name, 1});
+          break;
+        }
         queue_.PushPosted({*std::move(gap), item.publisher, 0, false, nullptr});
         break;
       }

@@ -73,10 +73,7 @@ void EventHub::HandOut(Item item) {
 void EventHub::PushGap(const Peer& publisher, std::string_view source, std::string_view name,
                        std::uint64_t count) {
   absl::StatusOr<Buffer> bytes = Encoded(core::EventRecord::Gap(source, name, count));
-  if (!bytes.ok()) {
-    stats_.gaps += count;
-    return;
-  }
+  if (!bytes.ok()) return TellLater({publisher, source, name, count});
   if (book_.has_value() && book_->Holds(publisher))
     return book_->Hold({0, 0, publisher, *std::move(bytes)});
   queue_.PushPosted({*std::move(bytes), publisher, 0, false, nullptr});
@@ -162,6 +159,17 @@ void EventHub::KeepGap(const Gap& gap) {
   kept.count += gap.count;
 }
 
+// Behind all that is held, for want of memory for a place among it.
+void EventHub::TellLater(const Gap& gap) {
+  KeepGap(gap);
+  if (ready_) QueueEarlyGaps();
+}
+
+void EventHub::QueueEarlyGaps() {
+  auto call = std::make_shared<absl::AnyInvocable<void()>>([this] { TellEarlyGaps(); });
+  queue_.PushPosted({Buffer(), self_, 0, false, std::move(call)});
+}
+
 void EventHub::TellEarlyGaps() {
   const auto gaps = std::exchange(early_gaps_, {});
   for (const auto& [key, kept] : gaps)
@@ -195,7 +203,7 @@ void EventHub::TellAbout(std::string_view name, const Peer& peer) {
   record.source = kOwnEventSource;
   record.name = name;
   absl::StatusOr<Buffer> bytes = Encoded(record);
-  if (!bytes.ok()) return;
+  if (!bytes.ok()) return TellLater({peer, record.source, record.name, 1});
   // What has come from it before is handed out before.
   if (book_->Holds(peer)) return book_->Hold({0, 0, peer, *std::move(bytes)});
   HandOut({*std::move(bytes), peer, 0, false, nullptr});

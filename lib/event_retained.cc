@@ -135,7 +135,11 @@ void EventHub::Replay(std::string_view values) {
     if (!record.Decode(value) || record.kind != core::EventKind::kEvent || !record.retained)
       continue;
     absl::StatusOr<Buffer> copy = Buffer::Copy(value);
-    if (copy.ok()) HandOut({*std::move(copy), publisher, place, true, nullptr});
+    if (copy.ok()) {
+      HandOut({*std::move(copy), publisher, place, true, nullptr});
+    } else {
+      TellLater({publisher, record.source, record.name, 1});
+    }
   }
 }
 

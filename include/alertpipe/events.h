@@ -247,7 +247,8 @@ class ALERTPIPE_EXPORT Events {
  public:
   // Gives a worker, or a master with a loop, its events; one per endpoint, once, at once after it
   // was attached, so that nothing arrives before. The endpoint must outlive it. Alerts whose names
-  // begin with a zero byte are this class's from then on.
+  // begin with a zero byte are this class's: in a process of the family that has no Events they are
+  // unhandled, and ReceiveDefault does not get them.
   //
   // Until Ready is called all that is published is held for it, from the moment at which its slot
   // was announced, whether it had been started by then or not.

@@ -41,6 +41,11 @@ bool HandlerTable::Remove(std::string_view name) {
   return true;
 }
 
+void HandlerTable::Withhold(std::string_view name) {
+  last_name_ = nullptr;
+  by_name_.try_emplace(std::string(name));
+}
+
 void HandlerTable::Clear() {
   // What handlers own may call back into the table while it is destroyed.
   last_name_ = nullptr;

@@ -25,6 +25,8 @@ class HandlerTable {
   void Set(std::string_view name, Handler handler);
   void SetDefault(Handler handler);
   bool Remove(std::string_view name);
+  // Until `name` has a handler of its own it has none: the default one does not count.
+  void Withhold(std::string_view name);
   void Clear();
 
   // The handler for `name`, else the default one, else null. It stays valid until End, whatever

@@ -45,6 +45,26 @@ TEST(HandlerTable, FindsByNameThenTheDefault) {
   table.End();
 }
 
+TEST(HandlerTable, WhatIsWithheldIsNotTheDefaults) {
+  HandlerTable table;
+  Owned fallback;
+  Owned own;
+  table.SetDefault(fallback.Make());
+  EXPECT_NE(table.Begin("a"), nullptr);
+  table.End();
+  table.Withhold("a");
+  EXPECT_EQ(table.Begin("a"), nullptr);
+  table.End();
+  EXPECT_EQ(table.Begin("a"), nullptr);
+  table.End();
+  EXPECT_NE(table.Begin("b"), nullptr);
+  table.End();
+  table.Set("a", own.Make());
+  table.Withhold("a");
+  EXPECT_NE(table.Begin("a"), nullptr);
+  table.End();
+}
+
 TEST(HandlerTable, NamesAreAnyBytes) {
   HandlerTable table;
   Owned empty;

@@ -541,6 +541,12 @@ void PlayMasterDies(Stage& stage) {
   kill(getpid(), SIGKILL);
 }
 
+MasterOptions EventFamily() {
+  MasterOptions options = FamilyOf(2);
+  options.events.emplace();
+  return options;
+}
+
 MasterOptions FullFamily() {
   MasterOptions options = FamilyOf(2, 4096);
   options.queued_bytes_per_peer_max = 16384;
@@ -583,6 +589,7 @@ std::vector<Scenario> MakeScenarios() {
   add("Request", FamilyOf(2, 16384), PlayRequest);
   add("Gather", FamilyOf(2), PlayGather);
   add("FullPipe", FullFamily(), PlayFull);
+  add("Events", EventFamily(), PlayEvents);
   add("Respawn", FamilyOf(2), PlayRespawn);
   add("OwnFork", FamilyOf(2), PlayOwnFork);
   add("WithoutLoop", FamilyOf(2), PlayWithoutLoop, MasterIs::kWithoutLoop);

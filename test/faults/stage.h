@@ -186,6 +186,9 @@ struct Scenario {
 
 const std::vector<Scenario>& Scenarios();
 
+// Of the family's events (events.cc).
+void PlayEvents(Stage& stage);
+
 // Plays the scenario once in this process, as its master.
 void Play(const Scenario& scenario, const Fault& fault, Ledger* ledger);
 
