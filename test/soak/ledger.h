@@ -13,38 +13,20 @@
 #ifndef ALERTPIPE_TEST_SOAK_LEDGER_H_
 #define ALERTPIPE_TEST_SOAK_LEDGER_H_
 
-#include <atomic>
-#include <cstddef>
 #include <cstdint>
-#include <string>
-#include <string_view>
 
 #include <alertpipe/alertpipe.h>
+
+#include "complaints.h"
 
 namespace alertpipe::soak {
 
 inline constexpr int kSlots = 11;  // the master, 8 workers, 2 spare ones for replacements
 inline constexpr int kRing = 64;   // generations of a slot between two quiet points
-inline constexpr int kComplaints = 16;
-inline constexpr std::size_t kComplaintBytes = 400;
 
 // The worker in this slot is never killed: it lives through all that happens to the others.
 inline constexpr int kKeeper = 1;
 inline constexpr bool LivesLong(int slot) { return slot == kMasterSlot || slot == kKeeper; }
-
-// One writer, or (violations) rare ones.
-class Word {
- public:
-  std::uint64_t Get() const { return value_.load(std::memory_order_acquire); }
-  void Set(std::uint64_t value) { value_.store(value, std::memory_order_release); }
-  void Add(std::uint64_t amount = 1) {
-    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_release);
-  }
-  std::uint64_t AddShared(std::uint64_t amount = 1) { return value_.fetch_add(amount); }
-
- private:
-  std::atomic<std::uint64_t> value_;
-};
 
 struct alignas(64) Sent {
   Word key;           // the two generations: whose half this is; 0: nobody's yet
@@ -71,24 +53,6 @@ inline std::uint64_t KeyOf(std::uint32_t from_generation, std::uint32_t to_gener
   return std::uint64_t{from_generation} << 32 | to_generation;
 }
 
-// What can go wrong, counted apart.
-enum class Violation : std::uint8_t {
-  kLost,          // accepted, neither heard nor returned though both lived; or a hole, or a short
-                  // prefix, though one died
-  kDuplicated,    // heard twice, or heard and returned, or returned twice
-  kMisdelivered,  // heard by another incarnation than the stamp's, or from another sender
-  kReordered,     // heard after a later one
-  kTorn,          // data that does not fit its hash or length
-  kInvented,      // heard though it was never sent
-  kDamaged,       // the library reported damage, or a hole in a sender's sequence
-  kHung,    // a worker that could run and made no progress, or a promised call that never came
-  kDied,    // a worker that ended though nobody ended it
-  kGrown,   // memory or descriptors
-  kBroken,  // anything else that must not happen, see the complaints
-};
-inline constexpr int kViolations = static_cast<int>(Violation::kBroken) + 1;
-const char* NameOf(Violation violation);
-
 // Loads: none; all sizes, as much as the queues take; the same a little at each tick, so that
 // queues are mostly short; small alerts only, as fast as they are read.
 enum class Mode : std::uint32_t { kPause, kMixed, kPaced, kPacked };
@@ -105,17 +69,9 @@ struct alignas(64) Place {
   Word descriptors;
 };
 
-struct Complaint {
-  Word bytes;  // 0: none
-  char text[kComplaintBytes];
-};
-
-struct Ledger {
+struct Ledger : ComplaintBook {
   Word mode;
   Word quiet;  // number of the quiet point that is wanted
-  Word violations[kViolations];
-  Word complaints;
-  Complaint complaint[kComplaints];
   Place places[kSlots];
   Sent sent[kSlots][kRing][kSlots][kRing];    // [from][generation][to][generation]
   Heard heard[kSlots][kRing][kSlots][kRing];  // [to][generation][from][generation]
@@ -127,11 +83,6 @@ struct Ledger {
     return heard[to.slot][to.generation % kRing][from.slot][from.generation % kRing];
   }
   Mode mode_now() const { return static_cast<Mode>(mode.Get()); }
-
-  // Counts a violation; the first few are kept as text.
-  void Complain(Violation violation, std::string_view text, std::uint64_t count = 1);
-  std::uint64_t Violations() const;
-  std::string Complaints() const;
 };
 
 // Zeroed shared memory, for good: it is the program's last owner. Null when there is none.
