@@ -145,7 +145,8 @@ struct Race {
   Word heard;  // by whomever
 };
 
-enum class Mode : std::uint32_t { kPause, kLoad, kRace };
+// Publishers do nothing, as much as they can, a little at each tick; or all race for unique keys.
+enum class Mode : std::uint32_t { kPause, kLoad, kPaced, kRace };
 
 struct Books : soak::ComplaintBook {
   Word mode;

@@ -20,6 +20,10 @@ constexpr double kRoundSeconds = 30;
 // Every third round nobody is killed, so that its sums are exact.
 constexpr std::uint64_t kCalmRounds = 3;
 constexpr unsigned kRaceKillMs = 10;  // between two kills, on an average
+// And one in so many is for stops that last longer than news may take.
+constexpr std::uint64_t kStallRounds = 12;
+constexpr int kStalled = 3;
+constexpr double kStallExtraSeconds = 2;
 // Shares of the time at which phases have to end.
 constexpr double kOrderShare = 0.65;
 constexpr double kSpeedShare = 0.85;
@@ -126,6 +130,10 @@ void Director::LoadPhase(const char* name, int publishers, std::uint64_t target,
   for (std::uint64_t round = 0; !TimeIsOver(share); ++round) {
     *published = ordered() - before;
     if (target > 0 && *published >= target) return;
+    if (round % kStallRounds == 1) {
+      StallRound();
+      continue;
+    }
     const bool calm = round % kCalmRounds == kCalmRounds - 1;
     const std::uint64_t left = target > 0 ? target - *published : settings_.round_events;
     LoadRound(std::min(left, settings_.round_events), !calm, share);
@@ -149,6 +157,24 @@ void Director::LoadRound(std::uint64_t events, bool kills, double share) {
         return PublishedNow() >= events || TimeIsOver(share);
       },
       kRoundSeconds);
+  load_since_ = 0;
+  Quiet();
+}
+
+// Stops some workers, publishers among them, for longer than the news of the others may take: so
+// whoever waits for one that is stopped is found out.
+void Director::StallRound() {
+  books_->share.Set(kLogMax / 2 / books_->publishers.Get());
+  books_->mode.Set(static_cast<std::uint64_t>(Mode::kPaced));
+  load_since_ = uv_hrtime();
+  const double seconds = settings_.stall_seconds + kStallExtraSeconds;
+  for (int i = 0; i < kStalled; ++i) {
+    // As many must run as it takes to have news.
+    Life* life = i + 3 <= settings_.publishers ? RandomLife() : nullptr;
+    if (life != nullptr && Stop(life, static_cast<std::uint64_t>(seconds * 1e9)))
+      ++deeds_.stops_watched;
+  }
+  Until([this] { return books_->Violations() > 0; }, seconds + kStallExtraSeconds);
   load_since_ = 0;
   Quiet();
 }

@@ -30,7 +30,8 @@ struct Deeds {
   std::uint64_t kills_young = 0;            // it had not called Ready
   std::uint64_t stops = 0;
   std::uint64_t stops_doing[kDoings] = {};
-  std::uint64_t stops_long = 0;  // of a whole second
+  std::uint64_t stops_long = 0;     // of a whole second
+  std::uint64_t stops_watched = 0;  // for longer than news may take
   std::uint64_t quiets = 0;
   std::uint64_t order_events = 0;  // published ordered, by phase
   std::uint64_t speed_events = 0;
@@ -80,6 +81,7 @@ class Director {
   void LoadPhase(const char* name, int publishers, std::uint64_t target, double share,
                  std::uint64_t* published);
   void LoadRound(std::uint64_t events, bool kills, double share);
+  void StallRound();
   void RacePhase(std::uint64_t from, std::uint64_t to, bool kills);
   bool AllRaced(std::uint64_t to) const;
   void JudgeRaces(std::uint64_t from, std::uint64_t to, bool kills);
@@ -102,6 +104,7 @@ class Director {
   void StopSome(unsigned every_ms);
   void KillOne();
   void StopOne();
+  bool Stop(Life* life, std::uint64_t for_ns);
   void Kill(Life* life);
   void EndStops(bool all);
   void KillTheDoomed(bool all);

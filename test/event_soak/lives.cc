@@ -162,13 +162,18 @@ void Director::StopOne() {
                                      [](const Life& life) { return life.stopped; });
   Life* life = RandomLife();
   if (stopped >= kStoppedMax || life == nullptr) return;
-  Aim(*life);
-  if (kill(life->peer.pid, SIGSTOP) != 0) return;
   const bool is_long = random_() % kLongStops == 0;
-  life->stopped = true;
-  life->stop_ends = uv_hrtime() + kMs * (is_long ? kStoppedMsLong : 1 + random_() % kStoppedMsMax);
-  ++deeds_.stops;
+  if (!Stop(life, kMs * (is_long ? kStoppedMsLong : 1 + random_() % kStoppedMsMax))) return;
   deeds_.stops_long += is_long ? 1 : 0;
+}
+
+bool Director::Stop(Life* life, std::uint64_t for_ns) {
+  Aim(*life);
+  if (kill(life->peer.pid, SIGSTOP) != 0) return false;
+  life->stopped = true;
+  life->stop_ends = uv_hrtime() + for_ns;
+  ++deeds_.stops;
+  return true;
 }
 
 void Director::EndStops(bool all) {

@@ -13,6 +13,7 @@ namespace alertpipe::event_soak {
 namespace {
 
 constexpr unsigned kBurstMax = 48;
+constexpr unsigned kFew = 3;
 constexpr std::size_t kBytesMax = 12000;
 // Queued for a receiver: from then on it has enough to read.
 constexpr std::size_t kEnoughBytes = 8192;
@@ -41,7 +42,8 @@ Publisher::Publisher(Endpoint* endpoint, Events* events, Books* books, std::uint
 }
 
 bool Publisher::wanted() const {
-  return books_->mode_now() == Mode::kLoad &&
+  const Mode mode = books_->mode_now();
+  return (mode == Mode::kLoad || mode == Mode::kPaced) &&
          static_cast<std::uint64_t>(self_.slot) <= books_->publishers.Get() &&
          place_->published.Get() < books_->share.Get();
 }
@@ -60,6 +62,10 @@ bool Publisher::PublishSome() {
   if (MostAreFull() && random_() % 16 != 0) return false;
   for (auto left = 1 + random_() % kBurstMax; left > 0 && wanted(); --left) PublishOne();
   return true;
+}
+
+void Publisher::PublishFew() {
+  for (unsigned left = kFew; left > 0 && wanted(); --left) PublishOne();
 }
 
 Kind Publisher::DrawKind() {

@@ -30,6 +30,7 @@ class Publisher {
   bool wanted() const;
   // Some events. False: none, since most receivers have enough to read.
   bool PublishSome();
+  void PublishFew();
   void PublishOne();
   // Nothing of its own is on its way, as far as this process knows.
   bool AtRest() const { return events_->stats().held_bytes == 0 && endpoint_->QueuedBytes() == 0; }

@@ -28,6 +28,7 @@ void Add(const Deeds& deeds, Figures* figures) {
   for (int i = 0; i < kDoings; ++i)
     figures->emplace_back(std::string("stops_") + kDoing[i], deeds.stops_doing[i]);
   figures->insert(figures->end(), {{"stops_of_a_second", deeds.stops_long},
+                                   {"stops_beyond_the_limit", deeds.stops_watched},
                                    {"oldest_news_ms", deeds.oldest_news_ns / 1000000},
                                    {"unique_keys", deeds.races},
                                    {"unique_keys_with_kills", deeds.races_killed},

@@ -153,7 +153,7 @@ const char* Usage() {
          "  --kill-ms N     between two kills, on an average (80; 0: none)\n"
          "  --stop-ms N     between two stops (60; 0: none)\n"
          "  --patience N    seconds that anything that must happen may take (30)\n"
-         "  --stall N       seconds that the news of a running worker may be old (10)\n"
+         "  --stall N       seconds that the news of a running worker may be old (5)\n"
          "  --json          the figures as one line of JSON\n"
          "The exit code is 0 when nothing was violated and the targets were reached.\n";
 }

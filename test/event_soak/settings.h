@@ -40,7 +40,7 @@ struct Settings {
   unsigned kill_ms = 80;                // between two kills, on an average; 0: none
   unsigned stop_ms = 60;
   double patience_seconds = 30;  // how long anything that must happen may take
-  double stall_seconds = 10;     // how old the news of a worker that runs may be
+  double stall_seconds = 5;      // how old the news of a worker that runs may be
   bool json = false;
   bool help = false;
   Canary canary = Canary::kNone;

@@ -79,16 +79,18 @@ void LiveWorker::Start() {
 
 void LiveWorker::Work() {
   place_->Enter(Doing::kLoop);
-  if (publisher_.wanted() && publisher_.PublishSome()) return;
+  if (books_->mode_now() == Mode::kLoad && publisher_.wanted() && publisher_.PublishSome()) return;
   if (books_->mode_now() == Mode::kRace && !racer_.done()) return racer_.RaceOnce();
   uv_idle_stop(&idle_);
 }
 
 void LiveWorker::Tick() {
   place_->ticks.Add();
-  if (books_->mode_now() == Mode::kPause) return Rest();
+  const Mode mode = books_->mode_now();
+  if (mode == Mode::kPause) return Rest();
   rests_ = 0;
-  const bool races = books_->mode_now() == Mode::kRace && !racer_.done();
+  if (mode == Mode::kPaced) return publisher_.PublishFew();
+  const bool races = mode == Mode::kRace && !racer_.done();
   if (!races && !publisher_.wanted()) return;
   uv_idle_start(&idle_, [](uv_idle_t* idle) { static_cast<LiveWorker*>(idle->data)->Work(); });
 }
