@@ -38,12 +38,16 @@ const Published& PublishedOf(const Books& books, const Peer& from) {
 
 }  // namespace
 
-void Account::Started(const Peer& peer) { incarnations_.push_back({peer, true, false, 0}); }
+void Account::Started(const Peer& peer) { incarnations_.push_back({peer, true, false, false, 0}); }
 
 void Account::Ended(const Peer& peer) {
   for (Incarnation& one : incarnations_) {
     if (one.peer == peer) one.lives = false;
   }
+}
+
+void Account::Stopped(const Peer& peer) {
+  for (Incarnation& one : incarnations_) one.stopped = one.stopped || one.peer == peer;
 }
 
 bool Account::HasRoom(int slot) const {
@@ -175,6 +179,25 @@ void Account::JudgeSums(const Incarnation& from, Kind kind) {
                        std::to_string(heard) + ", told to all " + std::to_string(told));
 }
 
+// A little is forgiven: a busy machine stops workers as well.
+void Account::JudgePaced() {
+  std::uint64_t heard = 0;
+  std::uint64_t told = 0;
+  for (const Incarnation& from : incarnations_) {
+    for (const Incarnation& to : incarnations_) {
+      if (from.stopped || to.stopped || !from.lives || !to.lives) continue;
+      heard += Of(HeardOf(*books_, from.peer, to.peer).heard, Kind::kOrdered);
+      told += Of(HeardOf(*books_, from.peer, to.peer).told, Kind::kOrdered);
+    }
+  }
+  totals_.paced_heard += heard;
+  totals_.paced_told += told;
+  if (10 * told <= heard) return;
+  books_->Complain(Violation::kLost, "there was room, and " + std::to_string(told) +
+                                         " events were told to be missing, " +
+                                         std::to_string(heard) + " were heard");
+}
+
 void Account::Count(const Peer& from, const Peer& to) {
   const Heard& heard = HeardOf(*books_, from, to);
   for (const Kind kind : kAllKinds) {
@@ -206,7 +229,7 @@ void Account::CheckOrder() {
   totals_.different_events += check.events();
 }
 
-void Account::Settle() {
+void Account::Settle(bool paced) {
   ForEachPair([this](const Peer& from, const Peer& to, bool exact) {
     exact ? JudgeExact(from, to) : JudgeOther(from, to);
     ++(exact ? totals_.exact_pairs : totals_.other_pairs);
@@ -216,6 +239,7 @@ void Account::Settle() {
                                 [](const Incarnation& one) { return one.lives && one.old; });
   // Sums would only say once more what a pair has said.
   if (calm && books_->Violations() == 0) JudgeSums();
+  if (paced) JudgePaced();
   CheckOrder();
   for (const Incarnation& one : incarnations_) {
     const Published& published = PublishedOf(*books_, one.peer);
@@ -240,6 +264,7 @@ void Account::Wipe() {
                       incarnations_.end());
   for (Incarnation& one : incarnations_) {
     one.old = true;
+    one.stopped = false;
     totals_.coalesced += Coalesced(one);
     one.coalesced += Coalesced(one);
   }

@@ -171,6 +171,7 @@ bool Director::Stop(Life* life, std::uint64_t for_ns) {
   Aim(*life);
   if (kill(life->peer.pid, SIGSTOP) != 0) return false;
   life->stopped = true;
+  account_->Stopped(life->peer);
   life->stop_ends = uv_hrtime() + for_ns;
   ++deeds_.stops;
   return true;
