@@ -192,7 +192,7 @@ void Account::JudgePaced() {
   }
   totals_.paced_heard += heard;
   totals_.paced_told += told;
-  if (10 * told <= heard) return;
+  if (100 * told <= heard) return;
   books_->Complain(Violation::kLost, "there was room, and " + std::to_string(told) +
                                          " events were told to be missing, " +
                                          std::to_string(heard) + " were heard");

@@ -174,7 +174,13 @@ void Director::StallRound() {
     if (life != nullptr && Stop(life, static_cast<std::uint64_t>(seconds * 1e9)))
       ++deeds_.stops_watched;
   }
-  Until([this] { return books_->Violations() > 0; }, seconds + kStallExtraSeconds);
+  Until(
+      [this] {
+        return books_->Violations() > 0 ||
+               std::none_of(std::begin(lives_), std::end(lives_),
+                            [](const Life& life) { return life.stopped; });
+      },
+      2 * seconds);
   load_since_ = 0;
   Quiet();
 }
