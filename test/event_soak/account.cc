@@ -180,7 +180,7 @@ void Account::JudgeSums(const Incarnation& from, Kind kind) {
 }
 
 // A little is forgiven: a busy machine stops workers as well.
-void Account::JudgePaced() {
+void Account::JudgeRoomy() {
   std::uint64_t heard = 0;
   std::uint64_t told = 0;
   for (const Incarnation& from : incarnations_) {
@@ -190,8 +190,8 @@ void Account::JudgePaced() {
       told += Of(HeardOf(*books_, from.peer, to.peer).told, Kind::kOrdered);
     }
   }
-  totals_.paced_heard += heard;
-  totals_.paced_told += told;
+  totals_.roomy_heard += heard;
+  totals_.roomy_told += told;
   if (100 * told <= heard) return;
   books_->Complain(Violation::kLost, "there was room, and " + std::to_string(told) +
                                          " events were told to be missing, " +
@@ -229,7 +229,7 @@ void Account::CheckOrder() {
   totals_.different_events += check.events();
 }
 
-void Account::Settle(bool paced) {
+void Account::Settle(bool roomy) {
   ForEachPair([this](const Peer& from, const Peer& to, bool exact) {
     exact ? JudgeExact(from, to) : JudgeOther(from, to);
     ++(exact ? totals_.exact_pairs : totals_.other_pairs);
@@ -239,7 +239,7 @@ void Account::Settle(bool paced) {
                                 [](const Incarnation& one) { return one.lives && one.old; });
   // Sums would only say once more what a pair has said.
   if (calm && books_->Violations() == 0) JudgeSums();
-  if (paced) JudgePaced();
+  if (roomy) JudgeRoomy();
   CheckOrder();
   for (const Incarnation& one : incarnations_) {
     const Published& published = PublishedOf(*books_, one.peer);

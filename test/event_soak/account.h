@@ -13,7 +13,7 @@
 //   heard
 //     (of `ordered`: accepted + gaps = heard + told; of `value`: accepted - coalesced = heard),
 //     gaps = told.
-//   A paced round, neither was stopped: hardly anything was told to be missing.
+//   A round with room for all, neither was stopped: hardly anything was told to be missing.
 //
 // and of all logs together: there is one order that all agree with (order_check.h).
 #ifndef ALERTPIPE_TEST_EVENT_SOAK_ACCOUNT_H_
@@ -39,8 +39,8 @@ struct Totals {
   std::uint64_t exact_pairs = 0;
   std::uint64_t other_pairs = 0;
   std::uint64_t exact_events = 0;  // of all kinds, published between exact pairs
-  std::uint64_t paced_heard = 0;   // ordered ones of paced rounds, where neither of the two was
-  std::uint64_t paced_told = 0;    // stopped: and to be missing
+  std::uint64_t roomy_heard = 0;   // ordered ones where there was room, and neither was stopped
+  std::uint64_t roomy_told = 0;    // and of these to be missing
   std::uint64_t exact_rounds = 0;  // without a death
   std::uint64_t rounds = 0;
   std::uint64_t logs = 0;
@@ -60,8 +60,8 @@ class Account {
 
   // At a quiet point. Whether all pairs that have to agree do so by now.
   bool Agrees() const;
-  // Counts what is wrong, and wipes the books for the next round. `paced`: there was room for all.
-  void Settle(bool paced);
+  // Counts what is wrong, and wipes the books for the next round. `roomy`: there was room for all.
+  void Settle(bool roomy);
   const Totals& totals() const { return totals_; }
 
  private:
@@ -85,7 +85,7 @@ class Account {
   void JudgeSums();
   void JudgeSums(const Incarnation& from, Kind kind);
   std::uint64_t Coalesced(const Incarnation& one) const;
-  void JudgePaced();
+  void JudgeRoomy();
   void Count(const Peer& from, const Peer& to);
   void CheckOrder();
   void Wipe();

@@ -236,7 +236,7 @@ void Director::JudgeRaces(std::uint64_t from, std::uint64_t to, bool kills) {
 // False when the account could not be settled.
 bool Director::Quiet() {
   const char* before = std::exchange(doing_, "coming to rest");
-  const bool paced = books_->mode_now() == Mode::kPaced;
+  const bool roomy = books_->mode_now() == Mode::kPaced && settings_.roomy;
   kills_ = false;
   EndStops(true);
   KillTheDoomed(true);
@@ -259,7 +259,7 @@ bool Director::Quiet() {
   // Who agrees late has what is still in a pipe; who never does has lost it.
   soon([this] { return account_->Agrees(); });
   if (CannotSettle()) return false;
-  account_->Settle(paced);
+  account_->Settle(roomy);
   const Place& keeper = books_->places[kKeeper];
   keeper_growth_.Add({keeper.heap_bytes.Get(), keeper.rss_bytes.Get(), keeper.descriptors.Get()});
   books_->round.Add();

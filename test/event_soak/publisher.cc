@@ -14,6 +14,7 @@ namespace {
 
 constexpr unsigned kBurstMax = 48;
 constexpr unsigned kFew = 3;
+constexpr std::uint64_t kFewPublishers = 8;
 constexpr std::size_t kBytesMax = 12000;
 // Queued for a receiver: from then on it has enough to read.
 constexpr std::size_t kEnoughBytes = 8192;
@@ -65,6 +66,8 @@ bool Publisher::PublishSome() {
 }
 
 void Publisher::PublishFew() {
+  // All together not more than so many would.
+  if (random_() % books_->publishers.Get() >= kFewPublishers) return;
   for (unsigned left = kFew; left > 0 && wanted(); --left) PublishOne();
 }
 

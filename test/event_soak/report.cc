@@ -45,8 +45,8 @@ void Add(const Totals& totals, Figures* figures) {
                                      {kind + "_refused", totals.refused[i]}});
   }
   figures->insert(figures->end(), {{"coalesced", totals.coalesced},
-                                   {"paced_ordered_heard", totals.paced_heard},
-                                   {"paced_ordered_gaps", totals.paced_told},
+                                   {"roomy_ordered_heard", totals.roomy_heard},
+                                   {"roomy_ordered_gaps", totals.roomy_told},
                                    {"rounds", totals.rounds},
                                    {"rounds_without_deaths", totals.exact_rounds},
                                    {"pairs_exact", totals.exact_pairs},

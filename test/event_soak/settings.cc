@@ -10,6 +10,7 @@
 namespace alertpipe::event_soak {
 namespace {
 
+constexpr std::size_t kRoomyBytes = 65536;
 constexpr double kSeconds = 60;
 constexpr double kSecondsWithTargets = 900;
 constexpr std::uint64_t kRaces = 1000;
@@ -133,6 +134,7 @@ std::string ReadSettings(int argc, char** argv, Settings* settings) {
     settings->patience_seconds *= factor;
     settings->stall_seconds *= factor;
   }
+  settings->roomy = settings->capacity >= kRoomyBytes && factor <= 1;
   return std::string();
 }
 

@@ -41,6 +41,8 @@ struct Settings {
   unsigned stop_ms = 60;
   double patience_seconds = 30;  // how long anything that must happen may take
   double stall_seconds = 5;      // how old the news of a worker that runs may be
+  // Whether light load finds room always: not in small pipes, or where everything is slow.
+  bool roomy = true;
   bool json = false;
   bool help = false;
   Canary canary = Canary::kNone;
