@@ -192,7 +192,7 @@ void Account::JudgeRoomy() {
   }
   totals_.roomy_heard += heard;
   totals_.roomy_told += told;
-  if (100 * told <= heard) return;
+  if (100 * told <= gap_percent_ * (heard + told)) return;
   books_->Complain(Violation::kLost, "there was room, and " + std::to_string(told) +
                                          " events were told to be missing, " +
                                          std::to_string(heard) + " were heard");

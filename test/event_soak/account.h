@@ -50,7 +50,7 @@ struct Totals {
 
 class Account {
  public:
-  explicit Account(Books* books) : books_(books) {}
+  Account(Books* books, unsigned gap_percent) : books_(books), gap_percent_(gap_percent) {}
 
   void Started(const Peer& peer);
   void Ended(const Peer& peer);
@@ -91,6 +91,7 @@ class Account {
   void Wipe();
 
   Books* books_;
+  unsigned gap_percent_;                   // where there is room for all
   std::vector<Incarnation> incarnations_;  // of this round
   Totals totals_;
 };

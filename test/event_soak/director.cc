@@ -44,7 +44,7 @@ Director::~Director() = default;
 std::string Director::Begin() {
   books_ = MapBooks();
   if (books_ == nullptr || uv_loop_init(&loop_) != 0) return "no memory for the books";
-  account_ = std::make_unique<Account>(books_);
+  account_ = std::make_unique<Account>(books_, settings_.gap_percent);
   MasterOptions options;
   options.workers_max = settings_.workers;
   options.pipe_capacity = settings_.capacity;
@@ -236,7 +236,7 @@ void Director::JudgeRaces(std::uint64_t from, std::uint64_t to, bool kills) {
 // False when the account could not be settled.
 bool Director::Quiet() {
   const char* before = std::exchange(doing_, "coming to rest");
-  const bool roomy = books_->mode_now() == Mode::kPaced && settings_.roomy;
+  const bool roomy = books_->mode_now() == Mode::kPaced;
   kills_ = false;
   EndStops(true);
   KillTheDoomed(true);

@@ -78,6 +78,8 @@ bool Apply(std::string_view name, double number, Settings* settings) {
     settings->kill_ms = static_cast<unsigned>(count);
   } else if (name == "stop-ms" && count <= 100000) {
     settings->stop_ms = static_cast<unsigned>(count);
+  } else if (name == "gap-percent" && count <= 100) {
+    settings->gap_percent = static_cast<unsigned>(count);
   } else if (name == "patience") {
     settings->patience_seconds = number;
   } else if (name == "stall") {
@@ -134,7 +136,7 @@ std::string ReadSettings(int argc, char** argv, Settings* settings) {
     settings->patience_seconds *= factor;
     settings->stall_seconds *= factor;
   }
-  settings->roomy = settings->capacity >= kRoomyBytes && factor <= 1;
+  if (settings->capacity < kRoomyBytes || factor > 1) settings->gap_percent = 100;
   return std::string();
 }
 
@@ -156,6 +158,7 @@ const char* Usage() {
          "  --stop-ms N     between two stops (60; 0: none)\n"
          "  --patience N    seconds that anything that must happen may take (30)\n"
          "  --stall N       seconds that the news of a running worker may be old (5)\n"
+         "  --gap-percent N gaps that are allowed under light load in pipes of 64 KiB (1)\n"
          "  --json          the figures as one line of JSON\n"
          "The exit code is 0 when nothing was violated and the targets were reached.\n";
 }

@@ -41,8 +41,9 @@ struct Settings {
   unsigned stop_ms = 60;
   double patience_seconds = 30;  // how long anything that must happen may take
   double stall_seconds = 5;      // how old the news of a worker that runs may be
-  // Whether light load finds room always: not in small pipes, or where everything is slow.
-  bool roomy = true;
+  // How many of a hundred events may be gaps under light load. All, in small pipes or where
+  // everything is slow.
+  unsigned gap_percent = 1;
   bool json = false;
   bool help = false;
   Canary canary = Canary::kNone;
