@@ -11,6 +11,7 @@
 #include <boost/beast/http/string_body.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace http_example {
 namespace {
@@ -69,7 +70,7 @@ RequestReader::Outcome RequestReader::Read(std::string* input) {
   if (error == http::error::header_limit) return Refuse(431, "the header is too long");
   if (error == http::error::body_limit) return Refuse(413, "the body is too long");
   if (error && error != http::error::need_more) return Refuse(400, error.message());
-  const auto& message = parser_->get();
+  auto& message = parser_->get();
   if (!parser_->is_done()) {
     // The client waits for a word before it sends its body, which nobody here wants.
     if (parser_->is_header_done() && message.count(http::field::expect) != 0) {
@@ -81,7 +82,7 @@ RequestReader::Outcome RequestReader::Read(std::string* input) {
     return Refuse(400, "exactly one Host is needed");
   }
   request_ = {std::string(message.method_string()), std::string(message.target()),
-              message.keep_alive()};
+              message.keep_alive(), std::move(message.body())};
   parser_ = std::make_unique<Parser>();  // one per request
   return Outcome::kRequest;
 }
@@ -90,7 +91,7 @@ std::string Serialize(const Response& response, bool is_head, bool keep_alive) {
   http::response<http::string_body> message;
   message.result(static_cast<unsigned>(response.status));
   message.set(http::field::content_type, "text/plain");
-  if (response.status == 405) message.set(http::field::allow, "GET");
+  for (const auto& [name, value] : response.headers) message.set(name, value);
   if (response.status == 503) message.set(http::field::retry_after, "1");
   message.content_length(response.text.size());
   message.keep_alive(keep_alive);

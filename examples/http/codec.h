@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace http_example {
 
@@ -15,11 +17,13 @@ struct Request {
   std::string method;
   std::string target;  // as it was sent: path and query, percent-encoded
   bool keep_alive = false;
+  std::string body;
 };
 
 struct Response {
   int status = 200;
   std::string text;
+  std::vector<std::pair<std::string, std::string>> headers = {};
 };
 
 // Answers one request, at once or later, on the loop's thread. Does nothing when the client has
@@ -32,7 +36,7 @@ class RequestReader {
  public:
   enum class Outcome {
     kNeedsMore,
-    kRequest,  // request() is whole; its body, if any, has been read and dropped
+    kRequest,  // request() is whole
     kRefused,  // refusal() says why; nothing that follows can be understood
   };
 

@@ -389,7 +389,8 @@ class CommandLineTest(unittest.TestCase):
     def test_errors(self):
         for options, code in ((['--port', 'x'], 2), (['--port', '65536'], 2),
                               (['--workers', '0'], 2), (['extra'], 2), (['--none'], 2),
-                              (['--queue-bytes', '1'], 1)):
+                              (['--origin-ms', 'x'], 2), (['--origin', ''], 2),
+                              (['--origin', '/nowhere/at/all'], 1), (['--queue-bytes', '1'], 1)):
             with self.subTest(options=options):
                 result = subprocess.run([ServerTest.program, *options], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

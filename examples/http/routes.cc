@@ -83,10 +83,20 @@ Response Replied(const alertpipe::Response& reply) {
   return {code, std::string(reply.status().message()) + "\n"};
 }
 
+// What the cache says.
+Response Failed(const absl::Status& status) {
+  const bool late = absl::IsDeadlineExceeded(status);
+  return {late ? 504 : 500, std::string(status.message()) + "\n"};
+}
+
+Response Only(const std::string& methods) {
+  return {405, "only " + methods + "\n", {{"Allow", methods}}};
+}
+
 }  // namespace
 
-Routes::Routes(alertpipe::Worker* worker, absl::Duration reply_limit)
-    : worker_(worker), reply_limit_(reply_limit) {
+Routes::Routes(alertpipe::Worker* worker, Cache* cache, absl::Duration reply_limit)
+    : worker_(worker), cache_(cache), reply_limit_(reply_limit) {
   worker_->Receive("hello", [](alertpipe::Alert& alert) {
     alert.Respond(std::string("hello to you too, you said ").append(alert.data()));
   });
@@ -97,14 +107,16 @@ Routes::Routes(alertpipe::Worker* worker, absl::Duration reply_limit)
 }
 
 void Routes::Answer(const Request& request, const Respond& respond) {
-  if (request.method != "GET") return respond({405, "only GET\n"});
   const std::string_view target = request.target;
   std::string_view path = target.substr(0, target.find('?'));
   if (path.substr(0, 1) != "/") return respond({400, "the target is no path\n"});
+  if (path == "/cache" || path.substr(0, 7) == "/cache/")
+    return Cached(request, path.substr(6), respond);
+  if (request.method != "GET") return respond(Only("GET"));
   if (path == "/pids") return respond(Pids());
   if (Consume(&path, "/send/")) return Send(path, respond);
   if (Consume(&path, "/broadcast/")) return respond(Broadcast(path));
-  respond({404, "try /pids, /send/PID/DATA or /broadcast/DATA\n"});
+  respond({404, "try /pids, /send/PID/DATA, /broadcast/DATA or /cache/KEY\n"});
 }
 
 void Routes::Send(std::string_view rest, const Respond& respond) {
@@ -142,6 +154,57 @@ Response Routes::Pids() const {
     response.text += peer == worker_->self() ? " (answers)\n" : "\n";
   }
   return response;
+}
+
+void Routes::Cached(const Request& request, std::string_view rest, const Respond& respond) {
+  if (cache_ == nullptr) return respond({404, "there is no cache without --origin FOLDER\n"});
+  const std::string& method = request.method;
+  if (rest.empty()) return respond(method == "GET" ? Counts() : Only("GET"));
+  const std::string key(rest.substr(1));
+  if (!Origin::IsKey(key))
+    return respond({400, "a key has 1 to 64 letters, digits, '_' and '-'\n"});
+  if (method == "GET") return Get(key, respond);
+  if (method == "PUT") return Put(key, request.body, respond);
+  if (method == "DELETE") return Put(key, std::nullopt, respond);
+  respond(Only("GET, PUT, DELETE"));
+}
+
+void Routes::Get(const std::string& key, const Respond& respond) {
+  cache_->Get(key, [this, key, respond](const Cache::Found& found) {
+    Response response = Failed(found.status);
+    if (found.status.ok()) {
+      response = found.value.has_value() ? Response{200, *found.value}
+                                         : Response{404, "there is no " + key + "\n"};
+      response.headers.push_back({"X-Cache", found.hit ? "hit" : "miss"});
+    }
+    respond(FromHere(std::move(response)));
+  });
+}
+
+void Routes::Put(const std::string& key, const Value& value, const Respond& respond) {
+  cache_->Put(key, value, [this, respond](const absl::Status& status) {
+    respond(FromHere(status.ok() ? Response{200, "all workers know of it\n"} : Failed(status)));
+  });
+}
+
+Response Routes::FromHere(Response response) const {
+  response.headers.push_back({"X-Worker", std::to_string(worker_->self().pid)});
+  return response;
+}
+
+Response Routes::Counts() const {
+  const Cache::Counts counts = cache_->counts();
+  Response response;
+  const auto add = [&](const char* name, std::uint64_t count) {
+    response.text += std::string(name) + " " + std::to_string(count) + "\n";
+  };
+  add("keys", counts.keys);
+  add("reading", counts.reading);
+  add("hits", counts.hits);
+  add("misses", counts.misses);
+  add("drops", counts.drops);
+  add("origin-reads", counts.origin_reads);
+  return FromHere(std::move(response));
 }
 
 }  // namespace http_example

@@ -9,9 +9,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
 
+#include "cache.h"
+#include "origin.h"
 #include "serve.h"
 
 namespace http_example {
@@ -49,11 +52,21 @@ int Supervise(const Options& options) {
     std::fprintf(stderr, "http: %s\n", listening.status().ToString().c_str());
     return static_cast<int>(alertpipe::SupervisorResult::kNotStarted);
   }
+  std::unique_ptr<Origin> origin;
+  if (!options.origin.empty()) {
+    absl::StatusOr<std::unique_ptr<Origin>> opened = Origin::Open(options.origin);
+    if (!opened.ok()) {
+      std::fprintf(stderr, "http: %s\n", opened.status().ToString().c_str());
+      return static_cast<int>(alertpipe::SupervisorResult::kNotStarted);
+    }
+    origin = *std::move(opened);
+  }
   alertpipe::SupervisorOptions supervised;
   supervised.workers = options.workers;
   supervised.master = options.family;
+  if (origin != nullptr) supervised.master.events = Cache::Settings(options);
   supervised.worker_main = [&](alertpipe::Slot slot) {
-    return Serve(std::move(slot), *listening, options);
+    return Serve(std::move(slot), *listening, origin.get(), options);
   };
   supervised.stop_deadline = absl::Milliseconds(options.reply_ms + kGraceMs);
   supervised.on_event = [&, started = 0](const Event& event) mutable {
