@@ -226,6 +226,8 @@ class EndpointImpl final : public std::enable_shared_from_this<EndpointImpl>,
   void EndWait(Wait* wait, absl::Status status);
   void ArmWake();
   void MasterGone();
+  bool MayVanish(int slot) const;
+  bool AnyMayVanish() const;
   void AskForReaders(std::uint64_t now);
   void RetryLater();
   void Retry();

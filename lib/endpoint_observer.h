@@ -20,6 +20,9 @@ class EndpointObserver {
   virtual bool WantsTurn() const = 0;
   // Whether a read of the inbox would help although nothing shows that there is anything.
   virtual bool WantsRead() const = 0;
+  // Whether it holds what only the worker in `slot` can settle, or its death. Without a master
+  // nobody tells of deaths: the endpoint asks for those, then.
+  virtual bool WaitsFor(int slot) const = 0;
   // When OnTurn should be called at the latest, by the monotonic clock.
   virtual std::uint64_t deadline() const = 0;
 

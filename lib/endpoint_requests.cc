@@ -206,8 +206,7 @@ void EndpointImpl::ArmWake() {
   std::uint64_t next = std::min(core_.next_deadline(), retry_at_);
   if (observer_ != nullptr) next = std::min(next, observer_->deadline());
   for (const Wait& wait : waits_) next = std::min(next, wait.deadline);
-  if ((orphaned_ && core_.MayVanish()) || core_.WaitsFor(kMasterSlot))
-    next = std::min(next, ask_at_);
+  if ((orphaned_ && AnyMayVanish()) || core_.WaitsFor(kMasterSlot)) next = std::min(next, ask_at_);
   if (next >= wake_at_) return;
   const std::uint64_t now = os::MonotonicNanos();
   const std::uint64_t left = next > now ? next - now : 0;
@@ -252,6 +251,19 @@ void EndpointImpl::Leaving(int slot) {
   if (std::find(leaving_.begin(), leaving_.end(), slot) == leaving_.end()) leaving_.push_back(slot);
 }
 
+// Whether somebody waits for what a worker does, which may have died unnoticed.
+bool EndpointImpl::MayVanish(int slot) const {
+  return core_.MayVanish(slot) ||
+         (observer_ != nullptr && slot != wiring_.self.slot && observer_->WaitsFor(slot));
+}
+
+bool EndpointImpl::AnyMayVanish() const {
+  for (int slot = 1; slot < core_.roster().slots(); ++slot) {
+    if (MayVanish(slot)) return true;
+  }
+  return false;
+}
+
 // A death shows as a pipe that nobody reads, without a write that would show it as well. That the
 // master is no endpoint any more is told by nobody, whether it lives or not.
 void EndpointImpl::AskForReaders(std::uint64_t now) {
@@ -259,7 +271,7 @@ void EndpointImpl::AskForReaders(std::uint64_t now) {
   if (core_.WaitsFor(kMasterSlot) && !core_.roster().Get(kMasterSlot).lives()) Leaving(kMasterSlot);
   if (!orphaned_) return;
   for (int slot = 1; slot < core_.roster().slots(); ++slot) {
-    if (core_.MayVanish(slot) && !core_.IsGone(slot) &&
+    if (MayVanish(slot) && !core_.IsGone(slot) &&
         os::HasNoReader(wiring_.outbox_fds[static_cast<std::size_t>(slot)]))
       Leaving(slot);
   }

@@ -87,6 +87,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   bool HasWork() const override;
   bool WantsTurn() const override;
   bool WantsRead() const override { return book_.has_value() && book_->wants_read(); }
+  bool WaitsFor(int slot) const override { return book_.has_value() && book_->HoldsFrom(slot); }
   std::uint64_t deadline() const override { return std::min(wait_until_, look_at_); }
   void OnJoined(const Peer& peer) override;
   void OnLeft(const Peer& peer) override;

@@ -202,6 +202,20 @@ TEST_F(Book, WhatADeadPublisherHadNoPlaceForIsWithdrawn) {
   book->PublisherDied(2, 1);  // nothing is known of it
 }
 
+TEST_F(Book, KnowsWhoseWordOrDeathItWaitsFor) {
+  Hold(PeerIn(1), 1);
+  EXPECT_TRUE(book->HoldsFrom(1));
+  EXPECT_FALSE(book->HoldsFrom(2));
+  book->PublisherDied(1, 1);
+  EXPECT_FALSE(book->HoldsFrom(1)) << "what is held of it comes out by itself";
+  EXPECT_EQ(LookAndOut(), "1:1 withdrawn ");
+  Hold(PeerIn(2), 1);
+  memory.Claim(2, 1, 1);
+  EXPECT_TRUE(book->HoldsFrom(2));
+  EXPECT_EQ(LookAndOut(), "2:1@1 ");
+  EXPECT_FALSE(book->HoldsFrom(2));
+}
+
 // It took a place, and was killed before it could move the tail.
 TEST_F(Book, APlaceThatADeadPublisherHasTakenCounts) {
   Hold(PeerIn(1), 1);

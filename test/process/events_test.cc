@@ -2,6 +2,7 @@
 //
 // Events between real processes.
 #include <signal.h>
+#include <unistd.h>
 
 #include <map>
 #include <memory>
@@ -724,6 +725,60 @@ TEST(OneOrder, ThroughStopsOfPublishersAndReceivers) {
   log->stop = 1;
   family.Turns(200);
   ExpectOneOrder(*log);
+}
+
+// Nobody tells of deaths then. The publisher waits for one that is stopped, and dies before it has
+// claimed a place; the receiver, which sends nothing to anybody, finds out.
+TEST(OneOrder, WithoutAMasterWhatTheDeadHaveNotClaimedIsWithdrawn) {
+  Shared<Seen> seen;
+  Household house([&] {
+    MasterOptions options = TightFamilyOf(3);
+    options.events.emplace();
+    Family family(options);
+    const Peer stopped = family.Spawn([&](Member& me) {
+      Player player(me);
+      seen->ready[1] = static_cast<std::uint64_t>(getpid());
+      player.Run();
+    });
+    family.Spawn([&](Member& me) {
+      Player player(me);
+      (void)player.events->Ready();
+      me->OnMasterGone([&] { ++seen->step; });
+      me.Every(1, [&] {
+        const EventsStats stats = player.events->stats();
+        seen->handled[2] = stats.withdrawn;
+        seen->hash[2] = stats.held_bytes;
+      });
+      seen->ready[2] = static_cast<std::uint64_t>(getpid());
+      player.Run();
+    });
+    family.Spawn([&](Member& me) {
+      EventsOptions ordered;
+      ordered.rules.push_back({"s", "*", true});
+      ordered.order_patience = absl::Hours(1);
+      Player player(me, std::move(ordered));
+      me.Every(1, [&] {
+        if (seen->go == 1 && seen->handled[3]++ == 0)
+          (void)player.events->Publish(Audience::Others(), "s", "e", std::string(200000, 'x'));
+      });
+      seen->ready[3] = static_cast<std::uint64_t>(getpid());
+      player.Run();
+    });
+    if (!family.Ready() || !family.Stop(stopped)) return;
+    seen->go = 1;
+    family.Until([] { return false; });
+  });
+  ASSERT_TRUE(Eventually([&] { return seen->hash[2] > 200000; })) << "it is held";
+  std::vector<pid_t> workers;
+  for (int slot = 1; slot <= 3; ++slot)
+    workers.push_back(static_cast<pid_t>(seen->ready[slot].load()));
+  house.KillMaster(workers);
+  ASSERT_TRUE(Eventually([&] { return seen->step == 1; }));
+  EXPECT_EQ(seen->handled[2], 0u);
+  house.KillOrphan(workers[2]);
+  EXPECT_TRUE(Eventually([&] { return seen->handled[2] == 1 && seen->hash[2] == 0; }));
+  house.KillOrphan(workers[0]);
+  EXPECT_TRUE(house.EndOrphan(workers[1]));
 }
 
 }  // namespace

@@ -69,6 +69,12 @@ void OrderBook::Lose(Context* context) {
   if (open_ == context) open_ = nullptr;
 }
 
+bool OrderBook::HoldsFrom(int slot) const {
+  const auto& contexts = contexts_[static_cast<std::size_t>(slot)];
+  return std::any_of(contexts.begin(), contexts.end(),
+                     [](const auto& context) { return !context->dead && !context->items.empty(); });
+}
+
 void OrderBook::Hold(Item item) {
   // One's own has been in no pipe, and has no place yet.
   const bool own = item.publisher == self_;

@@ -54,6 +54,8 @@ class OrderBook {
 
   // Whether something of `publisher` is held: all that follows has to wait behind it.
   bool Holds(const Peer& publisher) const;
+  // Whether something is held of one in `slot` that is not known to be dead.
+  bool HoldsFrom(int slot) const;
   // Holds an event. One's own is held without having been in any pipe.
   void Hold(Item item);
   // `publisher` says that its events up to `sequence` have places, all of which were claimed before
