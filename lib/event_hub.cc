@@ -8,6 +8,7 @@
 #include <absl/time/time.h>
 
 #include "os/calls.h"
+#include "os/clock.h"
 
 namespace alertpipe::internal {
 namespace {
@@ -223,7 +224,8 @@ bool EventHub::MayHold(std::size_t bytes) const {
 // ---- Turns ----
 
 bool EventHub::HasWork() const {
-  return WantsTurn() || ordered_ready() || book_->held() > 0 || book_->wants_read();
+  return WantsTurn() || ordered_ready() || book_->held() > 0 || book_->wants_read() ||
+         retry_at_ != core::kNever;
 }
 
 bool EventHub::WantsTurn() const {
@@ -233,6 +235,11 @@ bool EventHub::WantsTurn() const {
 
 void EventHub::OnTurn() {
   const std::shared_ptr<EventHub> alive = shared_from_this();
+  if (retry_at_ != core::kNever && retry_at_ <= os::MonotonicNanos()) {
+    retry_at_ = core::kNever;
+    flush_backlogs_ = true;
+    if (publisher_->claimed() > 0) owes_claims_ = true;
+  }
   if (std::exchange(flush_backlogs_, false)) {
     std::vector<Peer> peers;
     for (const auto& [slot, backlog] : backlogs_) peers.push_back({0, slot, backlog.first});

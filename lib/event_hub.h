@@ -88,7 +88,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   bool WantsTurn() const override;
   bool WantsRead() const override { return book_.has_value() && book_->wants_read(); }
   bool WaitsFor(int slot) const override { return book_.has_value() && book_->HoldsFrom(slot); }
-  std::uint64_t deadline() const override { return std::min(wait_until_, look_at_); }
+  std::uint64_t deadline() const override { return std::min({wait_until_, look_at_, retry_at_}); }
   void OnJoined(const Peer& peer) override;
   void OnLeft(const Peer& peer) override;
   void OnDied(const Peer& last) override;
@@ -116,6 +116,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   EventBacklog* BacklogOf(const Peer& peer);
   void FlushBacklog(const Peer& peer);
   void PublishOwn(std::string_view name);
+  void RetryLater();
 
   // ---- Order (event_order.cc)
   bool ordered_ready() const { return publisher_.has_value() && publisher_->pending(); }
@@ -179,6 +180,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   std::map<int, std::pair<std::uint32_t, EventBacklog>> backlogs_;  // by slot, of a generation
   std::size_t backlog_bytes_ = 0;
   bool flush_backlogs_ = false;
+  std::uint64_t retry_at_ = core::kNever;  // what was refused although nothing was queued
 
   std::map<std::pair<std::string, std::string>, Retained> retained_;
   std::size_t retained_bytes_ = 0;  // of a response with all of them

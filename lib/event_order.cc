@@ -61,6 +61,7 @@ void EventHub::TellClaimed() {
     const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, data, nullptr);
     // One whose queue is full is told when that is empty.
     owed = absl::IsResourceExhausted(sent.status()) ? 1 : 0;
+    if (owed != 0) RetryLater();
   }
 }
 

@@ -16,6 +16,8 @@ namespace {
 
 // Each time somebody else has claimed another key: so often only if one of them means harm.
 constexpr int kClaimsMax = 10000;
+// Until memory may be there again.
+constexpr std::uint64_t kRetryNanos = 10000000;
 
 absl::Status CheckName(absl::string_view what, std::string_view name) {
   if (name.empty() || name.size() > kEventNameBytesMax) {
@@ -310,6 +312,13 @@ void EventHub::Overflowed(const Peer& peer, const Draft& draft, const absl::Stat
     if (overflow == Overflow::kRefuse) result->refused.push_back({peer, why});
   }
   backlog_bytes_ += backlog.bytes() - before;
+  RetryLater();
+}
+
+// Nothing was queued for anybody, so memory was short: no queue that empties will tell when to try
+// again.
+void EventHub::RetryLater() {
+  if (endpoint_->core().AllWritten()) retry_at_ = os::MonotonicNanos() + kRetryNanos;
 }
 
 void EventHub::FlushBacklog(const Peer& peer) {
@@ -321,8 +330,8 @@ void EventHub::FlushBacklog(const Peer& peer) {
       Compose(core::EventRecord::Gap(entry.source, entry.name, entry.missed), &bytes);
     const std::string& message = entry.is_gap ? bytes : entry.record;
     const SendResult sent = endpoint_->Send(To(peer), core::kEventAlertName, message, nullptr);
-    if (absl::IsResourceExhausted(sent.status()) || absl::IsFailedPrecondition(sent.status()))
-      return;
+    if (absl::IsResourceExhausted(sent.status())) return RetryLater();
+    if (absl::IsFailedPrecondition(sent.status())) return;
     // A value that fits into no queue is missing there for good.
     const bool lost = absl::IsInvalidArgument(sent.status()) && !entry.is_gap;
     if (lost) backlog->AddGap(std::string(entry.source), std::string(entry.name), 1);
