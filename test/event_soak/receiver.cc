@@ -106,21 +106,25 @@ void Receiver::HearRace(const Event& event) {
   if (canary_ == Canary::kUnique) canary_ = Canary::kNone;
 }
 
+void Receiver::Release() {
+  if (holder_.slot >= 0) Hear(std::exchange(holder_, Peer()), held_);
+}
+
 // Does what the canary is there for. False: this event is an ordinary one.
 bool Receiver::Act(const Event& event, const Stamp& stamp) {
   // Not two of one publisher: their numbers would show it.
-  if (holder_.slot >= 0 && holder_ == event.publisher) Hear(std::exchange(holder_, Peer()), held_);
+  if (holder_ == event.publisher) Release();
   if (heard_ < kActAfter || stamp.kind != Kind::kOrdered) return false;
   switch (canary_) {
     case Canary::kSwap:
-      if (holder_.slot < 0) {
-        holder_ = event.publisher;
-        held_ = stamp;
+      if (holder_.slot >= 0) {
+        Hear(event.publisher, stamp);
+        Release();
         return true;
       }
-      canary_ = Canary::kNone;
-      Hear(event.publisher, stamp);
-      Hear(std::exchange(holder_, Peer()), held_);
+      // Again and again: others need not have both.
+      holder_ = event.publisher;
+      held_ = stamp;
       return true;
     case Canary::kLose:
       canary_ = Canary::kNone;

@@ -23,6 +23,8 @@ class Receiver {
   void Hear(const Event& event);
   void HearGap(const Gap& gap);
   void HearRace(const Event& event);
+  // Keeps nothing back.
+  void Release();
 
  private:
   void Hear(const Peer& publisher, const Stamp& stamp);

@@ -10,10 +10,10 @@
 
 namespace alertpipe::event_soak {
 
-// What the keeper does wrong on purpose, once: the books must show exactly that.
+// What the keeper does wrong on purpose: the books must show exactly that.
 enum class Canary : std::uint8_t {
   kNone,
-  kSwap,       // two ordered events of two publishers change places
+  kSwap,       // ordered events of two publishers change places, some of them
   kLose,       // one that was handed out is not written down
   kDuplicate,  // one is written down twice
   kGap,        // a gap is written down as one event less

@@ -96,6 +96,7 @@ void LiveWorker::Tick() {
 }
 
 void LiveWorker::Rest() {
+  receiver_.Release();
   place_->Enter(Doing::kLoop);
   if (books_->quiet.Get() == reported_) return;
   if (quiet_ != books_->quiet.Get() || !publisher_.AtRest()) {
