@@ -7,10 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <cerrno>
-#include <cstdio>
 #include <new>
+#include <utility>
 
 namespace http_example {
 namespace {

@@ -175,7 +175,7 @@ void Routes::Get(const std::string& key, const Respond& respond) {
     if (found.status.ok()) {
       response = found.value.has_value() ? Response{200, *found.value}
                                          : Response{404, "there is no " + key + "\n"};
-      response.headers.push_back({"X-Cache", found.hit ? "hit" : "miss"});
+      response.headers.emplace_back("X-Cache", found.hit ? "hit" : "miss");
     }
     respond(FromHere(std::move(response)));
   });
@@ -188,7 +188,7 @@ void Routes::Put(const std::string& key, const Value& value, const Respond& resp
 }
 
 Response Routes::FromHere(Response response) const {
-  response.headers.push_back({"X-Worker", std::to_string(worker_->self().pid)});
+  response.headers.emplace_back("X-Worker", std::to_string(worker_->self().pid));
   return response;
 }
 
