@@ -253,6 +253,10 @@ class ALERTPIPE_EXPORT Events {
   // Until Ready is called all that is published is held for it, from the moment at which its slot
   // was announced, whether it had been started by then or not.
   //
+  // A barrier (Endpoint::Barrier) says of events that they have arrived: callbacks may still be to
+  // come, for those behind more than a turn hands out (Poll does), those that are ordered and have
+  // no place yet, and all of them until Ready.
+  //
   // Errors: kFailedPrecondition without MasterOptions::events, for an endpoint that has or had its
   // events or is not open; kInvalidArgument for a rule or option that makes no sense.
   static absl::StatusOr<std::unique_ptr<Events>> Attach(Endpoint* endpoint,
