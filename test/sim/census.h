@@ -90,6 +90,25 @@ namespace alertpipe::sim {
   X(restarts_failed, "restarts that failed")                                   \
   X(replaced, "workers replaced")                                              \
   X(successors_not_ready, "successors that did not answer in time")            \
+  X(ordered, "ordered events")                                                 \
+  X(ordered_accepted, "of these: accepted, in all for their receivers")        \
+  X(ordered_refused, "refused: no room")                                       \
+  X(ordered_rejected, "that the receiver could not take")                      \
+  X(ordered_delivered, "delivered")                                            \
+  X(ordered_late, "missed: they came after their place")                       \
+  X(ordered_no_room, "missed: no room to hold them")                           \
+  X(ordered_withdrawn, "withdrawn")                                            \
+  X(ordered_gaps_told, "told as missing by their publisher")                   \
+  X(ordered_settled, "settled")                                                \
+  X(claims, "claims of a place")                                               \
+  X(claims_of_several, "of these: for several events")                         \
+  X(claims_put_off, "claims that went on in the next turn")                    \
+  X(claims_told, "claims told")                                                \
+  X(patience_ended, "claims that waited for nobody any longer")                \
+  X(overruns, "receivers that the ring ran over")                              \
+  X(crashes_mid_publish, "crashes with an event sent to some")                 \
+  X(crashes_mid_claim, "crashes between two steps of a claim")                 \
+  X(stops_mid_claim, "stops between two steps of a claim")                     \
   X(joined, "joins told")                                                      \
   X(left, "deaths told")                                                       \
   X(room_told, "queues told as drained")                                       \

@@ -2,7 +2,8 @@
 //
 // What alerts carry in a simulation. Each has a number of its own, its serial; name and data follow
 // from it, so that whoever gets an alert can tell which one it must be and whether each byte is
-// right. The serial stands at the start of the name, or of the data where there is no name.
+// right. The serial stands at the start of the name, or of the data where there is no name. Of
+// alerts that carry events it is the source of the event.
 #ifndef ALERTPIPE_TEST_SIM_CONTENTS_H_
 #define ALERTPIPE_TEST_SIM_CONTENTS_H_
 
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/events/event_record.h"
 #include "sim/random.h"
 
 namespace alertpipe::sim {
@@ -44,10 +46,25 @@ class Contents {
 
   // The serial that name and data give; kNoSerial if they are too short for one.
   static std::uint64_t SerialOf(std::string_view name, std::string_view data) {
-    const std::string_view from = name.empty() ? data : name;
+    core::EventRecord record;
+    std::string_view from = name.empty() ? data : name;
+    if (name == core::kEventAlertName)
+      from = record.Decode(data) ? record.source : data.substr(0, 0);
     std::uint64_t serial = kNoSerial;
     if (from.size() >= kSerialBytes) std::memcpy(&serial, from.data(), kSerialBytes);
     return serial;
+  }
+  // Of alerts whose bytes do not follow from the serial alone.
+  static std::uint64_t SumOf(std::string_view data) {
+    std::uint64_t sum = data.size();
+    for (; data.size() >= sizeof sum; data.remove_prefix(sizeof sum)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, data.data(), sizeof word);
+      sum = Mix(sum ^ word);
+    }
+    std::uint64_t rest = 0;
+    std::memcpy(&rest, data.data(), data.size());
+    return Mix(sum ^ rest);
   }
   static bool IsName(std::uint64_t serial, bool is_response, std::string_view name) {
     char expected[256];

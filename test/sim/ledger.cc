@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "core/events/event_record.h"
 #include "sim/contents.h"
 
 namespace alertpipe::sim {
@@ -61,6 +62,7 @@ void Ledger::Accept(const Incarnation& from, const Incarnation& to, const Accept
   entry.bytes = alert.bytes;
   entry.kind = alert.kind;
   entry.probe = alert.probe;
+  entry.sum = alert.sum;
   pair.entries.push_back(entry);
   ++census_->accepted;
 }
@@ -74,6 +76,18 @@ std::string Ledger::WhereIs(std::uint64_t serial) const {
     }
   }
   return "nobody's";
+}
+
+bool Ledger::IsName(const Entry& entry, std::string_view name) {
+  if (entry.kind == AlertKind::kEvent) return name == core::kEventAlertName;
+  return Contents::IsName(entry.serial, entry.kind == AlertKind::kResponse, name);
+}
+
+bool Ledger::IsData(const Entry& entry, std::string_view data) {
+  if (data.size() != entry.bytes) return false;
+  if (entry.kind == AlertKind::kEvent) return Contents::SumOf(data) == entry.sum;
+  const bool nameless = Contents::IsNameless(entry.serial, entry.kind == AlertKind::kResponse);
+  return Contents::IsData(entry.serial, nameless, data);
 }
 
 std::uint64_t Ledger::Deliver(const Incarnation& from, const Incarnation& to, std::string_view name,
@@ -93,9 +107,7 @@ std::uint64_t Ledger::Deliver(const Incarnation& from, const Incarnation& to, st
         ": lost, twice, out of order or misdelivered"));
   }
   Entry& entry = pair.entries[at];
-  const bool nameless = Contents::IsNameless(serial, is_response);
-  if (!Contents::IsName(serial, is_response, name) || data.size() != entry.bytes ||
-      !Contents::IsData(serial, nameless, data) ||
+  if (!IsName(entry, name) || !IsData(entry, data) ||
       is_response != (entry.kind == AlertKind::kResponse)) {
     throw Violation(absl::StrCat(PairText(from, to), ": number ", at + 1, " (", entry.bytes,
                                  " bytes) came torn, as ", data.size(), " bytes"));
@@ -138,11 +150,8 @@ void Ledger::GiveBack(const Incarnation& from, const Undelivered& undelivered) {
     throw Violation(absl::StrCat(which, ", a request, was given back beside its callback"));
   const bool is_response = entry.kind == AlertKind::kResponse;
   if (undelivered.is_response != is_response || !undelivered.has_name ||
-      !Contents::IsName(entry.serial, is_response, undelivered.name) ||
-      (undelivered.has_data &&
-       (undelivered.data.size() != entry.bytes ||
-        !Contents::IsData(entry.serial, Contents::IsNameless(entry.serial, is_response),
-                          undelivered.data)))) {
+      !IsName(entry, undelivered.name) ||
+      (undelivered.has_data && !IsData(entry, undelivered.data))) {
     throw Violation(absl::StrCat(which, " was given back as something else"));
   }
   if (undelivered.reason == UndeliveredReason::kReceiverFull ||

@@ -42,7 +42,8 @@ struct Incarnation {
 inline Incarnation Of(const Peer& peer) { return {peer.slot, peer.generation}; }
 std::string ToString(const Incarnation& who);
 
-enum class AlertKind : std::uint8_t { kPlain, kRequest, kResponse };
+// kEvent: one that carries an event, or something about events.
+enum class AlertKind : std::uint8_t { kPlain, kRequest, kResponse, kEvent };
 
 // What became of every incarnation there was.
 struct Fate {
@@ -69,7 +70,8 @@ class Ledger {
     std::uint64_t id = 0;
     std::uint32_t bytes = 0;  // of data
     AlertKind kind = AlertKind::kPlain;
-    bool probe = false;  // sent when everything had come to rest
+    bool probe = false;     // sent when everything had come to rest
+    std::uint64_t sum = 0;  // of kEvent: Contents::SumOf
   };
   void Accept(const Incarnation& from, const Incarnation& to, const Accepted& alert);
   std::uint64_t NextId(const Incarnation& from, const Incarnation& to) {
@@ -113,6 +115,7 @@ class Ledger {
     State state = State::kPending;
     bool probe = false;
     bool told = false;  // a reject has reached the sender
+    std::uint64_t sum = 0;
   };
   struct Account {
     Incarnation from;
@@ -144,6 +147,8 @@ class Ledger {
     bool ended = false;
   };
 
+  static bool IsName(const Entry& entry, std::string_view name);
+  static bool IsData(const Entry& entry, std::string_view data);
   bool Settled(const Entry& entry) const;
   bool Ended(const Incarnation& who) { return Lives(who) || fate(who).left; }
   void CheckPassed(const Barrier& barrier, const Barrier::Part& part);

@@ -2,6 +2,7 @@
 #include "sim/lives.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <absl/strings/str_cat.h>
 
@@ -145,6 +146,9 @@ void Lives::Drive(int at) {
       driving_ = 0;
       return;
     case LifeStep::kPublishStarting:
+      if (world_->plan().publish != 0 && !std::exchange(slot.announced, true))
+        return world_->Announce(at);
+      slot.announced = false;
       world_->seat(at).page->Reset(word.generation);
       world_->board().StartReader(at);
       world_->PublishSuccessor(at, 0);

@@ -41,6 +41,7 @@ class Lives {
     std::uint64_t kill_at = 0;  // of a retired one; 0: never
     bool killed = false;        // at the deadline
     bool drain_owed = false;    // canary: late
+    bool announced = false;     // where the worker to start will start in the one order
   };
   bool Begin(int slot);
   bool GoOnReserved(int slot);

@@ -82,6 +82,16 @@ Plan MakePlan(std::uint64_t seed, Canary canary) {
   }
   plan.chatty = static_cast<std::uint32_t>(random.Pick(2, 16));
   plan.linger = sometimes(3, 1, 4);
+  if (random.Chance(4)) return plan;
+  plan.publish = static_cast<std::uint32_t>(random.Pick(2, 10));
+  constexpr std::uint64_t kPlaces[] = {8, 16, 32};
+  if (random.Chance(3)) {  // hardly anything else
+    plan.publish = 1;
+    plan.busy = static_cast<std::uint32_t>(random.Pick(3, 12));
+  }
+  if (random.Chance(3)) plan.places = kPlaces[random.Below(3)];
+  plan.patience = random.Chance(6) ? 0 : static_cast<std::uint64_t>(random.Pick(10, 1000));
+  if (random.Chance(4)) plan.held_bytes_max = static_cast<std::uint64_t>(random.Pick(10000, 40000));
   return plan;
 }
 

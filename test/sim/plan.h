@@ -55,7 +55,12 @@ struct Plan {
   std::uint32_t few = 3;
   std::uint32_t large_bytes_max = 60000;
   std::uint32_t barrier = 12;  // one in so many things that begin
-  std::uint32_t chatty = 8;    // one in so many alerts is replied to
+  // Ordered events: one in so many things that begin is one; 0: the family has no events.
+  std::uint32_t publish = 0;
+  std::uint64_t places = 16384;          // of the ring
+  std::uint64_t patience = 0;            // with receivers whose pipes are full
+  std::uint64_t held_bytes_max = ~0ULL;  // of events that wait in a process
+  std::uint32_t chatty = 8;              // one in so many alerts is replied to
 };
 
 Plan MakePlan(std::uint64_t seed, Canary canary);

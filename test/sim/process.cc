@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <absl/strings/str_cat.h>
 
@@ -68,6 +69,7 @@ void Process::Step() {
   }
   if (flush_.stage != Flush::Stage::kNone) return StepFlush();
   if (send_.stage != Send::Stage::kNone) return StepSend();
+  if (phase_ == Phase::kPoll && hub_ != nullptr && hub_->busy()) return hub_->Step();
   // Nothing else happens while a slot's life is under way.
   if (self_.is_master() && world_->lives().busy() && phase_ == Phase::kPoll) {
     world_->lives().Step();
@@ -82,6 +84,8 @@ void Process::Step() {
       return StepFlushList();
     case Phase::kTell:
       return StepTell();
+    case Phase::kEvents:
+      return StepEvents();
   }
 }
 
@@ -89,36 +93,62 @@ void Process::Step() {
 
 void Process::StepPoll() {
   handled_ = 0;
-  if (self_.is_master() && PollMaster()) return;
-  if (world_->active() && world_->random().Chance(world_->plan().busy) && BeginSomething()) return;
-  if (core_->dirty()) return EndTurn();
-  if (core_->has_events()) {
-    phase_ = Phase::kTell;
+  if (PollAny()) {
+    turned_ = false;
     return;
   }
-  if (told_to_drain_ && !draining_ && (!world_->active() || world_->random().Chance(8)))
-    return BeginDrain();
-  if (!late_.empty() && HandleLate()) return;
-  if (PollTimers()) return;
+  // A turn has ended whenever the loop goes to sleep.
+  if (hub_ != nullptr && hub_->HasWork() && !std::exchange(turned_, true)) return EndTurn();
+  turned_ = false;
+  EndTurnLate();
+  asleep_ = !core_->dirty() && !closing_;
+}
+
+// Whether there was something to do.
+bool Process::PollAny() {
+  if (hub_ == nullptr && attached_ && world_->plan().publish != 0) {
+    hub_ = std::make_unique<Hub>(world_, this);
+    return true;
+  }
+  if (self_.is_master() && PollMaster()) return true;
+  if (world_->active() && world_->random().Chance(world_->plan().busy) && BeginSomething())
+    return true;
+  if (core_->dirty() || (hub_ != nullptr && hub_->WantsTurn())) {
+    EndTurn();
+    return true;
+  }
+  if (core_->has_events()) {
+    phase_ = Phase::kTell;
+    return true;
+  }
+  if (told_to_drain_ && !draining_ && (!world_->active() || world_->random().Chance(8))) {
+    BeginDrain();
+    return true;
+  }
+  if (!late_.empty() && HandleLate()) return true;
+  if (PollTimers()) return true;
   // Either may be reported first.
   const bool inbox_first = world_->random().Chance(2);
-  if (inbox_first && PollInbox()) return;
-  if (PollOutboxes()) return;
-  if (!inbox_first && PollInbox()) return;
+  if (inbox_first && PollInbox()) return true;
+  if (PollOutboxes()) return true;
+  if (!inbox_first && PollInbox()) return true;
   if (!world_->active() && !tokens_.empty()) {
     GiveUp(tokens_.back());
     tokens_.pop_back();
-    return;
+    return true;
   }
-  if (probes_left_ > 0 && BeginProbe()) return;
+  if (probes_left_ > 0 && BeginProbe()) return true;
+  if (hub_ != nullptr && hub_->deadline() <= world_->now()) {
+    EndTurn();
+    return true;
+  }
   if (attached_ && lingered_ < world_->plan().linger) {
     ++lingered_;
     ++world_->census().lingered;
-    return Read();
+    Read();
+    return true;
   }
-  // A turn has ended whenever the loop goes to sleep.
-  EndTurnLate();
-  asleep_ = !core_->dirty() && !closing_;
+  return false;
 }
 
 bool Process::PollInbox() {
@@ -127,7 +157,8 @@ bool Process::PollInbox() {
     phase_ = Phase::kHandle;
     return true;
   }
-  if (world_->pipe(self_.slot).empty() && leaving_.empty() && !core_->wants_read()) return false;
+  const bool wants_read = core_->wants_read() || (hub_ != nullptr && hub_->wants_read());
+  if (world_->pipe(self_.slot).empty() && leaving_.empty() && !wants_read) return false;
   if (world_->Fault(world_->plan().eintr)) {
     ++world_->census().eintr;
     return true;
@@ -276,6 +307,8 @@ void Process::HandleAlert(const core::Arrival& arrival) {
         {arrival.sender, std::string(arrival.name), std::string(arrival.data), arrival.request_id});
     return;
   }
+  if (arrival.name == core::kEventAlertName)
+    return HandleEvent(arrival.sender, arrival.name, arrival.data);
   const Incarnation from = Of(arrival.sender);
   const std::uint64_t serial =
       world_->ledger().Deliver(from, who(), arrival.name, arrival.data, false);
@@ -301,11 +334,21 @@ void Process::HandleAlert(const core::Arrival& arrival) {
   }
 }
 
+// What comes when the endpoint has closed goes nowhere.
+void Process::HandleEvent(const Peer& sender, std::string_view name, std::string_view data) {
+  world_->Note(world_->ledger().Deliver(Of(sender), who(), name, data, false));
+  if (hub_ != nullptr && close_stage_ < 2) hub_->Handle(sender, data);
+}
+
 // Canary: a handler that runs when its alert has been acknowledged. Requests get no response.
 bool Process::HandleLate() {
   if (world_->active() && !world_->random().Chance(4)) return false;
   const Late late = std::move(late_.front());
   late_.pop_front();
+  if (late.name == core::kEventAlertName) {
+    HandleEvent(late.sender, late.name, late.data);
+    return true;
+  }
   world_->ledger().Deliver(Of(late.sender), who(), late.name, late.data, false);
   if (late.request_id == 0) return true;
   world_->ledger().GotRequest(Of(late.sender), late.request_id, who());
@@ -335,11 +378,27 @@ void Process::EndTurn() {
 void Process::StepFlushList() {
   if (dirty_at_ < dirty_.size()) return BeginFlush(dirty_[dirty_at_++], false);
   handled_ = 0;
+  if (std::exchange(events_done_, false)) return EndTurnLate();
   if (core_->has_events()) {
     phase_ = Phase::kTell;
   } else {
-    EndTurnLate();
+    BeginEvents();
   }
+}
+
+// What is to be done for events once a turn, before it is over.
+void Process::BeginEvents() {
+  if (hub_ == nullptr || !hub_->HasWork() || close_stage_ > 1) return EndTurnLate();
+  hub_->BeginTurn();
+  phase_ = Phase::kEvents;
+}
+
+void Process::StepEvents() {
+  if (hub_->busy()) return hub_->Step();
+  events_done_ = true;
+  core_->TakeDirty(&dirty_);
+  dirty_at_ = 0;
+  phase_ = Phase::kFlush;
 }
 
 // The turn is over, all is told: the loop polls again.
@@ -347,7 +406,7 @@ void Process::EndTurnLate() {
   phase_ = Phase::kPoll;
   if (!draining_ || closing_) return;
   core_->StepDrain(!tokens_.empty());
-  if (!core_->drained()) return;
+  if (!core_->drained() || (hub_ != nullptr && hub_->HasWork())) return;
   // Closes: nothing is left to be given back, by anybody.
   ++world_->census().retired_left;
   world_->ledger().fate(who()).left = true;
@@ -363,13 +422,13 @@ void Process::BeginDrain() {
 }
 
 void Process::StepTell() {
-  if (handled_++ >= world_->plan().alerts_per_turn) return EndTurnLate();
+  if (handled_++ >= world_->plan().alerts_per_turn) return BeginEvents();
   core::Event event;
   if (core_->NextEvent(&event)) return Tell(event);
   core::EndedRequest ended;
   if (!core_->NextEnded(&ended)) {
     core::EndedBarrier barrier;
-    if (!core_->NextEndedBarrier(&barrier)) return EndTurnLate();
+    if (!core_->NextEndedBarrier(&barrier)) return BeginEvents();
     return barrier.callback(barrier.report);
   }
   if (ended.callback == nullptr) throw Violation("a request ended without its callback");
@@ -390,9 +449,13 @@ void Process::Tell(const core::Event& event) {
       if (world_->random().Chance(2)) BeginDrain();
       return;
     case core::Event::Kind::kUndelivered:
-      return world_->ledger().GiveBack(who(), event.undelivered);
+      world_->ledger().GiveBack(who(), event.undelivered);
+      if (hub_ != nullptr && event.undelivered.name == core::kEventAlertName)
+        hub_->ComeBack(event.undelivered);
+      return;
     case core::Event::Kind::kDrained:
       ++world_->census().room_told;
+      if (hub_ != nullptr) hub_->Drained(event.peer);
       return;
     case core::Event::Kind::kJoined:
       ++world_->census().joined;
@@ -409,6 +472,7 @@ void Process::Tell(const core::Event& event) {
       known = 0;
       return;
     case core::Event::Kind::kDied:
+      if (hub_ != nullptr) return hub_->Died(event.peer);
       throw Violation(absl::StrCat(ToString(who()), " was told of a death that nobody asked for"));
   }
 }
@@ -417,6 +481,7 @@ void Process::Tell(const core::Event& event) {
 void Process::StepLeave() {
   switch (close_stage_) {
     case 0: {
+      if (hub_ != nullptr && !std::exchange(events_closed_, true)) return hub_->BeginClosing();
       dirty_.clear();
       for (int slot = 0; slot < world_->slots(); ++slot) {
         if (core_->HasOutput(slot)) dirty_.push_back(slot);
@@ -565,6 +630,7 @@ std::string Process::Business() {
       return absl::StrCat("has open requests to slot ", slot);
   }
   if (!tokens_.empty()) return "has requests to complete";
+  if (hub_ != nullptr && !hub_->Business().empty()) return hub_->Business();
   if (!late_.empty()) return "has alerts to handle";
   for (int slot = 0; slot < world_->slots() && !world_->tainted(); ++slot) {
     if (core_->WaitsFor(slot))
@@ -580,6 +646,11 @@ std::string Process::Business() {
     if (core_->HasOutput(slot) && !dead_reader) return absl::StrCat("has output for slot ", slot);
   }
   return {};
+}
+
+std::uint64_t Process::next_deadline() const {
+  const std::uint64_t next = core_->next_deadline();
+  return hub_ == nullptr ? next : std::min(next, hub_->deadline());
 }
 
 void Process::CheckAgreement() {
@@ -633,6 +704,7 @@ void Process::CheckRest() {
   check(stats.alerts_undelivered - stats.undelivered_peer_died - stats.undelivered_receiver_full -
             stats.undelivered_receiver_memory - stats.undelivered_closed,
         "undelivered alerts of no kind");
+  if (hub_ != nullptr && !tainted) check(hub_->held(), "events that are held");
   world_->census().stale += stats.alerts_stale;
   world_->census().partials += stats.partials_dropped;
   // What was forged in the name of one that never sends (a master that does not attach, or one that

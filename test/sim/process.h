@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "core/endpoint.h"
+#include "sim/hub.h"
 #include "sim/ledger.h"
 
 namespace alertpipe::sim {
@@ -60,26 +61,43 @@ class Process {
   bool Asks();
   // What is still to be done, for messages.
   std::string Business();
+  std::uint64_t next_deadline() const;
   // Between two steps of a send; between the look at the roster and the write.
   bool mid_send() const { return send_.stage != Send::Stage::kNone; }
   bool mid_write() const { return flush_.stage == Flush::Stage::kWrite; }
+  bool mid_publish() const { return hub_ != nullptr && hub_->publishing(); }
+  bool mid_claim() const { return hub_ != nullptr && hub_->claiming(); }
   // Some receiver has the beginning of an alert and not its end. Only for one that ends now.
   bool HalfWritten();
-  bool idle_at_poll() const { return phase_ == Phase::kPoll && !mid_send() && !flushing(); }
+  bool idle_at_poll() const {
+    return phase_ == Phase::kPoll && !mid_send() && !flushing() &&
+           !(hub_ != nullptr && hub_->busy());
+  }
   bool flushing() const { return flush_.stage != Flush::Stage::kNone; }
+
+  // ---- For its hub
+  bool closing() const { return closing_; }
+  std::size_t PickBytes();
+  // Sends what is about an event to one, or to all others. What becomes of it the hub is told.
+  void SendRecord(const To& to, std::uint64_t serial, std::string_view record);
+  void BroadcastRecord(std::uint64_t serial, std::string_view record);
+  const To& sending_to() const { return send_.to; }
 
   // The master asks a worker whether it is there. False: not now.
   bool Ask(const Peer& worker, std::uint64_t deadline, BarrierCallback callback);
   // The master's side of things: its board has changed.
   void NoticesChanged();
-  // Two alerts to everybody, once all is quiet.
-  void Probe() { probes_left_ = 2; }
+  // An event and two alerts to everybody, once all is quiet.
+  void Probe() {
+    probes_left_ = 2;
+    probes_events_ = hub_ != nullptr;
+  }
   // Whom it takes to live by what it was told.
   void CheckAgreement();
   void CheckRest();
 
  private:
-  enum class Phase : std::uint8_t { kPoll, kHandle, kFlush, kTell };
+  enum class Phase : std::uint8_t { kPoll, kHandle, kFlush, kTell, kEvents };
 
   // A send on its way, with all that the call would have on its stack.
   struct Send {
@@ -130,6 +148,7 @@ class Process {
 
   // process.cc: the loop
   void StepPoll();
+  bool PollAny();
   bool PollInbox();
   bool PollOutboxes();
   bool PollTimers();
@@ -138,7 +157,10 @@ class Process {
   void StepHandle();
   void Handle(const core::Arrival& arrival);
   void HandleAlert(const core::Arrival& arrival);
+  void HandleEvent(const Peer& sender, std::string_view name, std::string_view data);
   void EndTurn();
+  void BeginEvents();
+  void StepEvents();
   void StepFlushList();
   void StepTell();
   void Tell(const core::Event& event);
@@ -162,9 +184,9 @@ class Process {
   void BeginBroadcast();
   void BeginResponse();
   void GiveUp(const Token& token);
-  std::size_t PickBytes();
   To PickReceiver();
   void FillContent(std::size_t bytes);
+  void ResetSend();
   bool PrepareShared(std::size_t bytes);
   void StepSend();
   void StepResolve();
@@ -181,6 +203,7 @@ class Process {
   void FinishSend();
   void SettleLent(int slot, bool everything);
   void ReleasePayload();
+  void NotSent(const absl::Status& status);
   bool BeginProbe();
   void BeginBarrier();
   bool AskAll(const std::vector<core::Target>& targets, std::uint64_t deadline,
@@ -193,6 +216,7 @@ class Process {
   bool stopped_ = false;
   bool asleep_ = false;
   std::unique_ptr<core::Endpoint> core_;
+  std::unique_ptr<Hub> hub_;  // in a family with events
 
   Phase phase_ = Phase::kPoll;
   std::uint32_t handled_ = 0;
@@ -224,8 +248,12 @@ class Process {
     std::uint64_t request_id = 0;
   };
   std::deque<Late> late_;
+  bool turned_ = false;         // a turn has ended since something happened here
+  bool events_done_ = false;    // in this turn; what that has queued is to be written
+  bool events_closed_ = false;  // of one that closes
   int probes_left_ = 0;
   std::size_t probe_at_ = 0;
+  bool probes_events_ = false;
 };
 
 }  // namespace alertpipe::sim

@@ -56,6 +56,10 @@ bool Process::BeginSomething() {
     BeginBarrier();
     return true;
   }
+  if (hub_ != nullptr && random.Chance(world_->plan().publish)) {
+    hub_->Publish(false);
+    return true;
+  }
   switch (random.Below(10)) {
     case 0:
       BeginBroadcast();
@@ -106,7 +110,7 @@ void Process::BeginAlert(const To& to, AlertKind kind, std::size_t bytes) {
 
 void Process::BeginBroadcast() {
   BeginAlert(To::Slot(0), AlertKind::kPlain, PickBytes());
-  send_.broadcast = true;
+  send_.broadcast = send_.content.to_many = true;
   constexpr Scope kScopes[] = {Scope::kWorkers, Scope::kOthers, Scope::kFamily};
   send_.scope = kScopes[world_->random().Below(3)];
   ++world_->census().broadcasts;
@@ -178,6 +182,11 @@ bool Process::BeginProbe() {
     return false;
   }
   const int slot = static_cast<int>(probe_at_++);
+  if (std::exchange(probes_events_, false)) {
+    probe_at_ = 0;
+    hub_->Publish(true);
+    return true;
+  }
   if (probe_at_ == Index(world_->slots())) {
     probe_at_ = 0;
     --probes_left_;
@@ -191,10 +200,7 @@ bool Process::BeginProbe() {
 void Process::FillContent(std::size_t bytes) {
   const bool is_response = send_.kind == AlertKind::kResponse;
   send_.serial = world_->NewSerial();
-  send_.retried = send_.copied = send_.accepted = send_.later = send_.plain_failed = false;
-  send_.targets.clear();
-  send_.at = 0;
-  send_.content = core::Content();
+  ResetSend();
   const std::size_t name = Contents::Name(send_.serial, is_response, send_.name);
   send_.content.name = std::string_view(send_.name, name);
   if (name == 0) bytes += Contents::kSerialBytes;
@@ -207,6 +213,40 @@ void Process::FillContent(std::size_t bytes) {
     send_.content.flags = core::kHasRequestId | core::kIsResponse;
     send_.content.request_id = send_.request_id;
   }
+}
+
+void Process::ResetSend() {
+  send_.retried = send_.copied = send_.accepted = send_.later = send_.plain_failed = false;
+  send_.targets.clear();
+  send_.at = 0;
+  send_.content = core::Content();
+}
+
+void Process::SendRecord(const To& to, std::uint64_t serial, std::string_view record) {
+  send_.stage = Send::Stage::kResolve;
+  send_.kind = AlertKind::kEvent;
+  send_.broadcast = send_.probe = send_.owned = false;
+  send_.to = to;
+  send_.deadline = core::kNever;
+  send_.serial = serial;
+  ResetSend();
+  if (send_.lent.size() < record.size()) send_.lent.resize(record.size());
+  send_.lent_bytes = record.size();
+  std::memcpy(send_.lent.data(), record.data(), record.size());
+  send_.content.name = core::kEventAlertName;
+  send_.content.data = std::string_view(send_.lent.data(), record.size());
+}
+
+void Process::BroadcastRecord(std::uint64_t serial, std::string_view record) {
+  SendRecord(To::Slot(0), serial, record);
+  send_.broadcast = send_.content.to_many = true;
+  send_.scope = Scope::kOthers;
+}
+
+// To nobody at all.
+void Process::NotSent(const absl::Status& status) {
+  if (send_.kind == AlertKind::kEvent) hub_->NotSent(status);
+  FinishSend();
 }
 
 // ---- The steps of the call
@@ -249,16 +289,16 @@ void Process::StepResolve() {
   if (!PrepareShared(bytes)) {
     ++world_->census().refused_memory;
     send_.later = true;
-    return FinishSend();
+    return NotSent(absl::ResourceExhaustedError("no memory"));
   }
   if (send_.broadcast) {
     core_->Select(send_.scope, &send_.targets);
   } else {
     core::Target target;
-    if (!core_->Resolve(send_.to, &target).ok()) {
+    if (absl::Status found = core_->Resolve(send_.to, &target); !found.ok()) {
       ++world_->census().refused_dead;
       CheckUnreachable();
-      return FinishSend();
+      return NotSent(found);
     }
     CheckTarget(target);
     send_.targets.push_back(target);
@@ -297,7 +337,8 @@ void Process::CheckTarget(const core::Target& target) {
 // The way of most alerts, as in EndpointImpl::Send. Whom it is for must be who a look would find.
 bool Process::BeginPlain() {
   const core::Content& content = send_.content;
-  if (send_.owned || send_.kind != AlertKind::kPlain) return false;
+  const bool plain = send_.kind == AlertKind::kPlain || send_.kind == AlertKind::kEvent;
+  if (send_.owned || !plain) return false;
   core::Target target;
   core::PlainStep step;
   if (send_.broadcast) {
@@ -374,7 +415,7 @@ void Process::StepAccept() {
   core::Admission admission = core_->Accept(
       target, send_.content, send_.owned ? send_.shared : nullptr, send_.owned, first_charge);
   if (world_->breaks(Canary::kSwallowedMemory) && !admission.full &&
-      absl::IsResourceExhausted(admission.status) && !request) {
+      absl::IsResourceExhausted(admission.status) && !request && send_.kind != AlertKind::kEvent) {
     // Canary: what got no memory is taken for sent.
     world_->ledger().Accept(
         who(), {target.slot, target.word.generation},
@@ -409,7 +450,9 @@ void Process::Accepted(const core::Target& target, const core::Admission& admiss
   world_->ledger().Accept(
       who(), to,
       {send_.serial, admission.alert_id, static_cast<std::uint32_t>(send_.content.data.size()),
-       send_.kind, send_.probe});
+       send_.kind, send_.probe,
+       send_.kind == AlertKind::kEvent ? Contents::SumOf(send_.content.data) : 0});
+  if (send_.kind == AlertKind::kEvent) hub_->Accepted(to, admission.alert_id);
   if (send_.kind == AlertKind::kRequest) {
     world_->ledger().Ask(who(), send_.content.request_id, to, admission.alert_id, send_.deadline);
   }
@@ -442,6 +485,8 @@ void Process::Accepted(const core::Target& target, const core::Admission& admiss
 
 void Process::RefusedBy(const core::Target& target, const core::Admission& admission) {
   core_->CountRefused(admission.status, send_.content.data.size(), admission.full);
+  if (send_.kind == AlertKind::kEvent)
+    hub_->Refused({target.slot, target.word.generation}, admission.status);
   Census& census = world_->census();
   send_.later = absl::IsResourceExhausted(admission.status);
   if (admission.full) ++census.refused_full;

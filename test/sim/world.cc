@@ -40,6 +40,9 @@ World::World(const Plan& plan, Census* census, bool trace)
       roster_(plan.settings),
       board_(static_cast<int>(plan.settings.slots)),
       ledger_(static_cast<int>(plan.settings.slots), census),
+      ring_(plan.publish == 0 ? 1 : plan.places),
+      starts_(plan.settings.slots),
+      orders_(&ledger_, &ring_.memory(), plan.places, census),
       lives_(this, static_cast<int>(plan.settings.slots)) {
   for (std::uint32_t slot = 0; slot < plan.settings.slots; ++slot)
     seats_.emplace_back(MakePipe(plan));
@@ -71,6 +74,7 @@ std::uint64_t World::Run() {
   while (ticks_ < plan_.steps) StepOnce();
   CalmDown();
   RunToRest("after the last fault");
+  orders_.CheckHandedOut();
   for (Seat& at : seats_) {
     if (at.process == nullptr) continue;
     at.process->Probe();
@@ -145,6 +149,8 @@ void World::Crash(int slot, bool retired) {
     ++census_->crashes_booting;
   } else {
     if (process->mid_send()) ++census_->crashes_mid_send;
+    if (process->mid_publish()) ++census_->crashes_mid_publish;
+    if (process->mid_claim()) ++census_->crashes_mid_claim;
     if (process->mid_write()) ++census_->crashes_mid_write;
     if (process->core().meter().reassembly_bytes() > 0) ++census_->crashes_mid_reassembly;
     if (process->HalfWritten()) ++census_->crashes_mid_alert;
@@ -175,6 +181,7 @@ void World::StopOrContinue() {
   if (process == nullptr) return;
   if (process->stopped()) return process->Continue();
   ++census_->stops;
+  if (process->mid_claim()) ++census_->stops_mid_claim;
   process->Stop();
 }
 
@@ -374,7 +381,7 @@ void World::RunToRest(const char* what) {
     bool asks = tainted_ && MasterLives();
     for (Seat& at : seats_) {
       if (at.process == nullptr) continue;
-      next = std::min(next, at.process->core().next_deadline());
+      next = std::min(next, at.process->next_deadline());
       asks = asks || at.process->Asks();
     }
     if ((next == core::kNever && !asks) || ++timers > kTimersMax)
@@ -407,6 +414,7 @@ void World::Verify() {
     at.process->CheckAgreement();
   }
   ledger_.Settle();
+  orders_.Settle();
 }
 
 }  // namespace alertpipe::sim

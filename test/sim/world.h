@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../core/heap_roster.h"
+#include "../events/ring_memory.h"
 #include "core/counters.h"
 #include "core/notice_board.h"
 #include "core/roster.h"
@@ -26,6 +27,7 @@
 #include "sim/heap.h"
 #include "sim/ledger.h"
 #include "sim/lives.h"
+#include "sim/order_ledger.h"
 #include "sim/pipe.h"
 #include "sim/plan.h"
 #include "sim/process.h"
@@ -66,6 +68,10 @@ class World {
   Random& random() { return random_; }
   Census& census() { return *census_; }
   Ledger& ledger() { return ledger_; }
+  OrderLedger& orders() { return orders_; }
+  // Of the one order of events, if the family has any.
+  core::OrderRing ring() { return ring_.ring(); }
+  std::uint64_t StartOf(int slot) const { return starts_[static_cast<std::size_t>(slot)]; }
   core::Roster roster() const { return roster_.roster(); }
   int slots() const { return static_cast<int>(seats_.size()); }
   std::uint64_t now() const { return now_; }
@@ -91,6 +97,8 @@ class World {
   // ---- For the life of slots
   Seat& seat(int slot) { return seats_[static_cast<std::size_t>(slot)]; }
   core::RosterWord word(int slot) const { return roster().Get(slot); }
+  // Where the slot's next worker starts in the one order.
+  void Announce(int slot) { starts_[static_cast<std::size_t>(slot)] = ring().tail(); }
   void PublishSuccessor(int slot, int successor) { roster_.PublishSuccessor(slot, successor); }
   void Publish(int slot, const core::RosterWord& word) { roster_.Publish(slot, word); }
   std::uint32_t StartProcess(int slot, std::uint32_t generation);
@@ -131,6 +139,9 @@ class World {
   core::HeapRoster roster_;
   core::NoticeBoard board_;
   Ledger ledger_;
+  core::RingMemory ring_;
+  std::vector<std::uint64_t> starts_;  // by slot
+  OrderLedger orders_;
   std::deque<Seat> seats_;
   Lives lives_;
   std::vector<std::uint32_t> pids_used_;  // not reaped yet
