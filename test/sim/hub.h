@@ -59,6 +59,7 @@ class Hub {
   bool HasWork() const;
   bool WantsTurn() const;
   bool wants_read() const { return book_.wants_read(); }
+  bool WaitsFor(int slot) const { return book_.HoldsFrom(slot); }
   std::uint64_t deadline() const { return std::min(wait_until_, look_at_); }
   void Died(const Peer& last);
   void Drained(const Peer& peer);

@@ -204,7 +204,7 @@ bool Process::PollTimers() {
     found = true;
   }
   for (int slot = 1; orphaned_ && slot < world_->slots(); ++slot) {
-    if (!core_->MayVanish(slot) || core_->IsGone(slot) || world_->HasReader(slot)) continue;
+    if (!MayVanish(slot) || core_->IsGone(slot) || world_->HasReader(slot)) continue;
     if (std::find(leaving_.begin(), leaving_.end(), slot) != leaving_.end()) continue;
     ++world_->census().orphaned_requests;
     Leaving(slot);
@@ -214,7 +214,18 @@ bool Process::PollTimers() {
 }
 
 bool Process::Asks() {
-  return (orphaned_ && core_->MayVanish()) || (core_->WaitsFor(kMasterSlot) && !self_.is_master());
+  return (orphaned_ && AnyMayVanish()) || (core_->WaitsFor(kMasterSlot) && !self_.is_master());
+}
+
+bool Process::MayVanish(int slot) const {
+  return core_->MayVanish(slot) || (hub_ != nullptr && slot != self_.slot && hub_->WaitsFor(slot));
+}
+
+bool Process::AnyMayVanish() const {
+  for (int slot = 1; slot < world_->slots(); ++slot) {
+    if (MayVanish(slot)) return true;
+  }
+  return false;
 }
 
 bool Process::PollMaster() {
@@ -622,7 +633,7 @@ std::string Process::Business() {
   if (attached_ && !world_->pipe(self_.slot).empty()) return "has something to read";
   if (!leaving_.empty() || core_->wants_read()) return "has somebody leaving";
   for (int slot = 1; orphaned_ && slot < world_->slots(); ++slot) {
-    if (core_->MayVanish(slot) && !core_->IsGone(slot) && !world_->HasReader(slot))
+    if (MayVanish(slot) && !core_->IsGone(slot) && !world_->HasReader(slot))
       return absl::StrCat("has not missed slot ", slot);
   }
   for (int slot = 0; slot < world_->slots(); ++slot) {
@@ -639,7 +650,8 @@ std::string Process::Business() {
   // What a victim has lost it may wait for; its master ends it, if there is one.
   if (told_to_drain_ && (!world_->tainted() || world_->MasterLives())) {
     return absl::StrCat("has been retired and ", draining_ ? "drains" : "does not drain",
-                        core_->HasRequests() ? ", has requests" : "");
+                        core_->HasRequests() ? ", has requests" : "",
+                        hub_ != nullptr && hub_->held() > 0 ? ", holds events" : "");
   }
   for (int slot = 0; slot < world_->slots(); ++slot) {
     const bool dead_reader = !world_->roster().Get(slot).lives();

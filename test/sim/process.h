@@ -173,6 +173,8 @@ class Process {
   void Leaving(int slot);
   void CheckBudgets();
   bool Exempt(int slot);
+  bool MayVanish(int slot) const;
+  bool AnyMayVanish() const;
 
   // Being replaced
   void BeginDrain();

@@ -402,7 +402,8 @@ void Process::FinishPlain() {
 
 void Process::StepAccept() {
   const core::Target& target = send_.targets[send_.at];
-  if (send_.broadcast && !std::exchange(send_.plain_failed, false) && BeginPlain()) return;
+  const bool first = send_.stage == Send::Stage::kAccept;
+  if (first && send_.broadcast && !std::exchange(send_.plain_failed, false) && BeginPlain()) return;
   const bool request = send_.kind == AlertKind::kRequest;
   if (request) {
     ResponseCallback callback = [](Response&) {};
