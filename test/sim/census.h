@@ -104,6 +104,7 @@ namespace alertpipe::sim {
   X(claims_of_several, "of these: for several events")                         \
   X(claims_put_off, "claims that went on in the next turn")                    \
   X(claims_told, "claims told")                                                \
+  X(events_retried, "gaps and claims to be told again: no memory")             \
   X(patience_ended, "claims that waited for nobody any longer")                \
   X(overruns, "receivers that the ring ran over")                              \
   X(crashes_mid_publish, "crashes with an event sent to some")                 \

@@ -65,7 +65,8 @@ void Hub::Step() {
 // ---- Turns
 
 bool Hub::HasWork() const {
-  return WantsTurn() || publisher_.pending() || book_.held() > 0 || book_.wants_read();
+  return WantsTurn() || publisher_.pending() || book_.held() > 0 || book_.wants_read() ||
+         retry_at_ != core::kNever;
 }
 
 bool Hub::WantsTurn() const {
@@ -74,6 +75,11 @@ bool Hub::WantsTurn() const {
 
 void Hub::BeginTurn() {
   at_ = 0;
+  if (retry_at_ <= world_->now()) {
+    retry_at_ = core::kNever;
+    flush_backlogs_ = true;
+    if (publisher_.claimed() > 0) owes_claims_ = true;
+  }
   stage_ = std::exchange(flush_backlogs_, false) ? Stage::kBacklogs : Stage::kOrder;
 }
 
@@ -192,6 +198,7 @@ std::string Hub::Business() const {
   if (busy()) return "is in the middle of events";
   if (publisher_.pending()) return "has events to claim a place for";
   if (WantsTurn()) return "has something to do about events";
+  if (retry_at_ != core::kNever) return "has something about events to try again";
   if (book_.wants_read()) return "waits for a read to pass an event over";
   for (int slot = 0; slot < world_->slots(); ++slot) {
     if (Waits(slot, world_->word(slot).generation) && world_->word(slot).lives())

@@ -16,6 +16,7 @@
 
 #include <alertpipe/peer.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -60,7 +61,7 @@ class Hub {
   bool WantsTurn() const;
   bool wants_read() const { return book_.wants_read(); }
   bool WaitsFor(int slot) const { return book_.HoldsFrom(slot); }
-  std::uint64_t deadline() const { return std::min(wait_until_, look_at_); }
+  std::uint64_t deadline() const { return std::min({wait_until_, look_at_, retry_at_}); }
   void Died(const Peer& last);
   void Drained(const Peer& peer);
   void ComeBack(const Undelivered& undelivered);
@@ -121,6 +122,7 @@ class Hub {
   bool Waits(int slot, std::uint32_t generation) const;
   bool AnyWaits() const;
   void StopWaiting();
+  void RetryLater();
   void Observe();
   std::string Compose(core::EventRecord record, std::uint64_t serial, std::size_t bytes);
 
@@ -143,6 +145,7 @@ class Hub {
   std::vector<Backlog> backlogs_;    // by slot
   std::vector<Receiver> receivers_;  // the same
   bool flush_backlogs_ = false;
+  std::uint64_t retry_at_ = core::kNever;
   bool waiting_ = false;
   std::uint64_t wait_until_ = core::kNever;
   bool look_ = false;

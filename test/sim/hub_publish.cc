@@ -134,10 +134,12 @@ void Hub::Refused(const Incarnation& to, const absl::Status& status) {
       if (full) Overflowed(to);
       return;
     case Sending::kGap:
+      if (full) RetryLater();
       if (!full && !absl::IsFailedPrecondition(status)) backlogs_[Index(to.slot)].count = 0;
       return;
     case Sending::kClaimed:
       // Canary: one whose queue is full is not told later.
+      if (full) RetryLater();
       receivers_[Index(to.slot)].owed = full && !world_->breaks(Canary::kClaimToldOnce);
       return;
   }
@@ -158,6 +160,14 @@ void Hub::Overflowed(const Incarnation& to) {
   if (backlog.generation != to.generation) backlog = {to.generation, 0};
   ++backlog.count;
   world_->orders().Refuse(self(), to);
+  RetryLater();
+}
+
+// With nothing queued for anybody memory was short: nothing tells when to try again.
+void Hub::RetryLater() {
+  if (!core().AllWritten()) return;
+  ++world_->census().events_retried;
+  retry_at_ = world_->now() + 20;
 }
 
 // An event that the receiver could not take.
