@@ -202,6 +202,34 @@ TEST_F(Book, WhatADeadPublisherHadNoPlaceForIsWithdrawn) {
   book->PublisherDied(2, 1);  // nothing is known of it
 }
 
+// What others have got is a gap here and not withdrawn, also when the place of a successor was
+// passed since.
+TEST_F(Book, WhatADeadPublisherHadAPlaceForIsAGapThoughItsSuccessorsHavePlaces) {
+  for (std::uint32_t generation = 1; generation <= 4; ++generation) memory.Claim(1, generation, 1);
+  LookAndOut();
+  Read();
+  EXPECT_EQ(Out(), "");
+  Hold(PeerIn(1), 1);
+  Hold(PeerIn(1), 2);
+  book->PublisherDied(1, 1);
+  EXPECT_EQ(LookAndOut(), "1:1 late 1:2 withdrawn ");
+}
+
+// Of who had its last place long ago it is not known any more: a gap is told, in case. One that
+// came later than all that had places had none.
+TEST_F(Book, OfTheLongDeadItIsNotKnownWhetherTheyHadAPlace) {
+  for (std::uint32_t generation = 1; generation <= 5; ++generation) memory.Claim(1, generation, 1);
+  LookAndOut();
+  Read();
+  EXPECT_EQ(Out(), "");
+  Hold(PeerIn(1, 1), 2);
+  book->PublisherDied(1, 1);
+  EXPECT_EQ(LookAndOut(), "1:2 late ");
+  Hold(PeerIn(1, 6), 1);
+  book->PublisherDied(1, 6);
+  EXPECT_EQ(LookAndOut(), "1:1 withdrawn ");
+}
+
 TEST_F(Book, KnowsWhoseWordOrDeathItWaitsFor) {
   Hold(PeerIn(1), 1);
   EXPECT_TRUE(book->HoldsFrom(1));

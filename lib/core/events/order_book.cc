@@ -147,7 +147,7 @@ void OrderBook::RunOver() {
   ++overruns_;
   next_ = end_ = proven_ = seen_ = ring_.Settle();
   open_ = nullptr;
-  passed_.assign(passed_.size(), OrderWord());
+  for (auto& words : passed_) words.clear();
   losing_ = true;
   losing_reads_ = reads_;
   for (const auto& contexts : contexts_) {
@@ -167,6 +167,17 @@ std::size_t OrderBook::Present(const Context& context, const OrderWord& word) co
     if (behind < word.count) ++present;
   }
   return present;
+}
+
+// A publisher may be late with events that have places when its successor has places, too.
+void OrderBook::Pass(const OrderWord& word) {
+  if (word.slot >= passed_.size()) return;
+  auto& words = passed_[word.slot];
+  if (words.empty() || words.back().generation != word.generation) {
+    if (words.size() == kPassedMax) words.erase(words.begin());
+    words.emplace_back();
+  }
+  words.back() = word;
 }
 
 // Goes on to the next place that has something to hand out. False when there is none, or it is not
@@ -190,7 +201,7 @@ bool OrderBook::OpenPlace() {
       return false;
     }
     ++next_;
-    if (word.slot < passed_.size()) passed_[word.slot] = word;
+    Pass(word);
     if (context == nullptr || context->items.empty()) continue;
     open_ = context;
     word_ = word;
@@ -227,9 +238,14 @@ OrderBook::Release OrderBook::NextOfPlace(Item* item) {
 
 // Whether others may have got an event of a dead publisher: then it is missing here.
 bool OrderBook::MayHavePassed(const Peer& publisher, std::uint64_t sequence) const {
-  const OrderWord& passed = passed_[static_cast<std::size_t>(publisher.slot)];
-  if (passed.count == 0 || !passed.IsOf(publisher.generation)) return overruns_ > 0;
-  return passed.Behind(sequence) >= 0;
+  const auto& words = passed_[static_cast<std::size_t>(publisher.slot)];
+  for (const OrderWord& passed : words) {
+    if (passed.IsOf(publisher.generation)) return passed.Behind(sequence) >= 0;
+  }
+  if (words.size() < kPassedMax) return overruns_ > 0;
+  // It had no place, or so many have come after it that this is not known any more.
+  const auto behind = static_cast<std::uint8_t>(words.front().generation - publisher.generation);
+  return overruns_ > 0 || behind < 128;
 }
 
 // What comes out of a publisher's events beside its places, if anything.

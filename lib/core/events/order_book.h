@@ -109,9 +109,11 @@ class OrderBook {
   Release NextSettled(Item* item);
   Release Settle(Context* context, Item* item);
   void Watch(Context* context);
+  void Pass(const OrderWord& word);
   void RunOver();
   void Erase(Context* context);
 
+  static constexpr std::size_t kPassedMax = 4;
   static constexpr std::size_t kBlockBytes = 32;  // what an allocation takes beside its bytes
 
   OrderRing ring_;
@@ -128,7 +130,8 @@ class OrderBook {
   ReadCount seen_reads_ = 0;  // reads begun when it was looked at
   ReadCount reads_ = 0;
   bool blocked_ = false;
-  std::vector<OrderWord> passed_;  // the last place of each slot that was passed; count 0: none
+  // By slot: the last place that was passed of each of its last incarnations that had one.
+  std::vector<std::vector<OrderWord>> passed_;
 
   // The place that is being handed out.
   Context* open_ = nullptr;
