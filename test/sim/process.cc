@@ -356,10 +356,6 @@ bool Process::HandleLate() {
   if (world_->active() && !world_->random().Chance(4)) return false;
   const Late late = std::move(late_.front());
   late_.pop_front();
-  if (late.name == core::kEventAlertName) {
-    HandleEvent(late.sender, late.name, late.data);
-    return true;
-  }
   world_->ledger().Deliver(Of(late.sender), who(), late.name, late.data, false);
   if (late.request_id == 0) return true;
   world_->ledger().GotRequest(Of(late.sender), late.request_id, who());
