@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Searches the models of the life cycle exhaustively: what holds, and which variants must fail.
+"""Searches the models of life and order exhaustively: what holds, and which variants must fail.
 
 Run as: models.py [--quick] [WORD...]. With words: only cases whose model and name contain them all.
 Every search is bounded in memory and processor time; what is generated goes to a temporary folder.
@@ -38,6 +38,9 @@ def fails(model, variant, fails_with, defines='', quick=False):
 
 
 LATE = 'N=3 LATE REQUESTS=0 '
+FULL = 'CAPACITY=1 PATIENCE=1 '
+OVER = 'N=2 APART PLACES=2 EVENTS0=2 '
+OVER_MORE = 'N=2 CLAIM_APART PLACES=2 EVENTS0=3 '
 CASES = [
     # ---- One old worker leaves ----
     holds('drain', 'one leaves', 'NEWS=1 REPLIES=1 REQUESTS=1', quick=True),
@@ -110,6 +113,57 @@ CASES = [
     fails('notice', 'NO_RECHECK', r'collects|told_dead', 'SENDERS=1 GARBAGE', quick=True),
     fails('notice', 'RECHECK_AT_ONCE', r'told_dead', 'SENDERS=1 GARBAGE'),
     fails('notice', 'ONE_FOR_ALL', r'untold', 'SENDERS=1 READERS=2 STOPS'),
+
+    # ---- One order of events ----
+    holds('order', 'one event each', '', quick=True),
+    holds('order', 'no cycle', 'KILLED=1', cycles=True),
+    holds('order', 'no cycle, one refused', 'REFUSALS=1', cycles=True),
+    holds('order', 'no cycle, the ring runs over', OVER, cycles=True),
+    holds('order', 'two events, and one', 'EVENTS0=2 CAPACITY=1'),
+    holds('order', 'two events each, no third', 'N=2 EVENTS0=2 EVENTS1=2'),
+    holds('order', 'one dies', 'KILLED=1'),
+    holds('order', 'one dies, two events', 'N=2 EVENTS0=2 EVENTS1=2 KILLED=1'),
+    holds('order', 'both die', 'KILLED=3'),
+    holds('order', 'one dies, one stopped', 'KILLED=1 STOPPED=2'),
+    holds('order', 'patience, the receiver stopped', FULL + 'STOPPED=4'),
+    holds('order', 'patience, the receiver dies', FULL + 'KILLED=4'),
+    holds('order', 'patience, a publisher dies', FULL + 'KILLED=1'),
+    holds('order', 'patience, more events', FULL + 'N=2 EVENTS0=2 EVENTS1=2'),
+    holds('order', 'refused', 'REFUSALS=1'),
+    holds('order', 'refused, one of two', 'N=2 EVENTS0=2 REFUSALS=1 KILLED=1'),
+    holds('order', 'apart', 'N=2 APART ONE_EACH EVENTS0=2'),
+    holds('order', 'apart, one dies', 'N=2 APART EVENTS0=2 KILLED=1'),
+    holds('order', 'the ring runs over', OVER),
+    holds('order', 'the ring runs over, one dies', OVER + 'KILLED=1'),
+    holds('order', 'the ring runs over, more events', OVER_MORE),
+    # ---- What must fail: the claim, and the read that proves ----
+    fails('order', 'CLAIM_FIRST', r'due', quick=True),
+    fails('order', 'NO_COMPARE', r'due|told|after', quick=True),
+    fails('order', 'NO_READ', r'due', quick=True),
+    fails('order', 'OLD_READ', r'due', quick=True),
+    fails('order', 'READS_ONE', r'due', quick=True),
+    fails('order', 'ON_ARRIVAL', r'place_of', quick=True),
+    fails('order', 'OWN_AT_ONCE', r'place_of', quick=True),
+    # ---- What comes late, or not at all ----
+    fails('order', 'LATE_DELIVERED', r'after', FULL, quick=True),
+    fails('order', 'NO_CLAIM_NOTICE', r'told', FULL, quick=True),
+    fails('order', 'CLAIMED_AT_ONCE', r'due', quick=True),
+    fails('order', 'WAITS_FOR_MISSING', r'due|told', 'REFUSALS=1', quick=True),
+    fails('order', 'NO_PATIENCE', r'claimed|told', FULL + 'STOPPED=4', quick=True),
+    fails('order', 'NO_GAP', r'told', 'REFUSALS=1', quick=True),
+    fails('order', 'GAP_AT_ONCE', r'told', 'N=2 EVENTS0=2 REFUSALS=1', quick=True),
+    # ---- Deaths and stops ----
+    fails('order', 'NO_DEATH_NOTICE', r'events', 'KILLED=1', quick=True),
+    fails('order', 'NOTICE_EARLY', r'events', 'KILLED=1', quick=True),
+    fails('order', 'DEAD_AT_ONCE', r'place_of', 'KILLED=1', quick=True),
+    fails('order', 'DEAD_BY_LIMIT', r'place_of', 'KILLED=1', quick=True),
+    fails('order', 'DEAD_BY_TAIL', r'place_of', 'KILLED=1', quick=True),
+    fails('order', 'NO_HELP', r'due', 'STOPPED=1', quick=True),
+    fails('order', 'NO_DEADLINE', r'due', 'STOPPED=1', quick=True),
+    # ---- A ring that runs over ----
+    fails('order', 'NO_CHECK', r'due|told|after|place_of', OVER_MORE, quick=True),
+    fails('order', 'ANY_LAP', r'due|told|after|place_of', OVER, quick=True),
+    fails('order', 'KEEPS_AFTER_OVERRUN', r'told|events', OVER, quick=True),
 ]
 
 Outcome = collections.namedtuple('Outcome', 'result states transitions depth')
