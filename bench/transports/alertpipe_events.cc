@@ -78,10 +78,9 @@ class EventsLink {
     finishing_ = true;
     if (waiting_) return;
     turns_.Close();
-    worker_->Close(patience_, [this](const CloseReport& report) {
-      if (report.undelivered_alerts != 0)
-        Fail(absl::StrCat(report.undelivered_alerts, " alerts were left at the end"));
-    });
+    // Receivers that have what they wait for leave, and do not hear any more that this one stops.
+    // One that misses anything stays, and says so.
+    worker_->Close(patience_);
   }
 
   Tally tally() const { return {events_->stats().published, worker_->stats().packets_written}; }
