@@ -72,11 +72,13 @@ EndpointImpl::~EndpointImpl() = default;
 void EndpointImpl::WithholdEvents() {
   handlers_.Withhold(core::kEventAlertName);
   handlers_.Withhold(core::kRetainedRequestName);
+  handlers_.Withhold(core::kEventBarrierName);
 }
 
 bool EndpointImpl::IsOfEvents(std::string_view name) const {
   return wiring_.events.valid() &&
-         (name == core::kEventAlertName || name == core::kRetainedRequestName);
+         (name == core::kEventAlertName || name == core::kRetainedRequestName ||
+          name == core::kEventBarrierName);
 }
 
 absl::StatusOr<std::shared_ptr<EndpointImpl>> EndpointImpl::Create(Wiring wiring) {

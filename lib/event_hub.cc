@@ -98,6 +98,8 @@ absl::StatusOr<std::shared_ptr<EventHub>> EventHub::Create(std::shared_ptr<Endpo
   impl->handlers().Set(core::kEventAlertName, [raw](Alert& alert) { raw->Handle(&alert); });
   impl->handlers().Set(core::kRetainedRequestName,
                        [raw](Alert& alert) { raw->HandleRetainedRequest(&alert); });
+  impl->handlers().Set(core::kEventBarrierName,
+                       [raw](Alert& alert) { raw->HandleBarrierRequest(&alert); });
   impl->Observe(raw);
   return hub;
 }
@@ -180,11 +182,13 @@ void EventHub::End() {
     if (endpoint_->IsOpen()) OnClosing();
     endpoint_->handlers().Remove(core::kEventAlertName);
     endpoint_->handlers().Remove(core::kRetainedRequestName);
+    endpoint_->handlers().Remove(core::kEventBarrierName);
     endpoint_->WithholdEvents();
   }
   ended_ = true;
   subscriptions_.Clear();
   queue_.Clear();
+  marks_.clear();
   on_error.reset();
   on_gap.reset();
 }

@@ -7,6 +7,7 @@
 //                    -> own queue
 //   alert -> record -> order book, or at once -> queue -> subscriptions event_receive.cc
 //   end of a turn -> what was published ordered gets its places ....... event_order.cc
+//   barrier -> marks behind what has come, answered when handed out ... event_barrier.cc
 //
 // Without an endpoint (Events::ForTesting) there are only the own queue and the subscriptions.
 #ifndef ALERTPIPE_EVENT_HUB_H_
@@ -60,6 +61,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   absl::Status FetchRetained(absl::Duration deadline,
                              absl::AnyInvocable<void(const absl::Status&)> done);
   PollResult Poll();
+  absl::Status Barrier(absl::Duration deadline, BarrierCallback callback);
   EventsStats stats() const;
   // As ~Events.
   void End();
@@ -124,6 +126,18 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   void TellClaimed();
   void StepBook();
 
+  // ---- Barriers (event_barrier.cc)
+  struct BarrierState;
+  // Called in its place, or not (false: for want of memory).
+  using Mark = absl::AnyInvocable<void(bool placed)>;
+  static void NoteMissing(const Peer& peer, const absl::Status& why, BarrierReport* report);
+  static void NoteAnswer(const Response& response, BarrierReport* report);
+  static void EndBarrier(const std::weak_ptr<EventHub>& weak,
+                         const std::shared_ptr<BarrierState>& state);
+  void HandleBarrierRequest(Alert* alert);
+  void PushMark(const Peer& sender, Mark mark);
+  void TakeMark(std::uint64_t number);
+
   // ---- Receiving (event_receive.cc)
   void Handle(Alert* alert);
   void HandleRetainedRequest(Alert* alert);
@@ -144,6 +158,7 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
   template <typename Call>
   void Guarded(const Peer& publisher, const core::EventRecord& record, Call call);
   void TellAbout(std::string_view name, const Peer& peer);
+  void TellBarrier(BarrierCallback call, const BarrierReport& report);
   absl::Status CheckRetain(const core::EventRecord& record) const;
   bool Retain(const core::EventRecord& record, const Peer& publisher, std::uint64_t place);
   void Replay(std::string_view values);
@@ -191,6 +206,8 @@ class EventHub final : public EndpointObserver, public std::enable_shared_from_t
     std::uint64_t count = 0;
   };
   std::map<std::tuple<int, std::uint32_t, std::string, std::string>, EarlyGap> early_gaps_;
+  std::map<std::uint64_t, Mark> marks_;  // those that stand in the book
+  std::uint64_t last_mark_ = 0;
   EventsStats stats_;
 };
 

@@ -22,7 +22,8 @@ void EventHub::Handle(Alert* alert) {
   const std::shared_ptr<EventHub> alive = shared_from_this();
   core::EventRecord record;
   const Peer sender = alert->sender();
-  if (!record.Decode(alert->data()) || record.kind == core::EventKind::kKept) {
+  if (!record.Decode(alert->data()) || record.kind == core::EventKind::kKept ||
+      record.kind == core::EventKind::kMark) {
     endpoint_->diagnostics().Note(Diagnostic::Kind::kDamagedRecord, sender).value =
         alert->data().size();
     return;
@@ -101,6 +102,7 @@ void EventHub::HandOutNow(std::string_view bytes, const Peer& publisher, std::ui
                           bool replayed) {
   core::EventRecord record;
   if (!record.Decode(bytes)) return;
+  if (record.kind == core::EventKind::kMark) return TakeMark(record.number);
   if (record.kind == core::EventKind::kGap) {
     Gap gap;
     gap.publisher = publisher;
@@ -195,6 +197,12 @@ void EventHub::Guarded(const Peer& publisher, const core::EventRecord& record, C
           .exception = type != nullptr ? type->name() : "an unknown exception";
     }
   }
+}
+
+void EventHub::TellBarrier(BarrierCallback call, const BarrierReport& report) {
+  core::EventRecord record;
+  record.source = kOwnEventSource;
+  Guarded(self_, record, [&] { call(report); });
 }
 
 // The library's own events about others: here only, since everybody hears of it.

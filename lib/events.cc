@@ -75,6 +75,10 @@ Result Events::FetchRetained(absl::Duration deadline,
   return hub_->FetchRetained(deadline, std::move(done));
 }
 
+Result Events::Barrier(absl::Duration deadline, BarrierCallback callback) {
+  return hub_->Barrier(deadline, std::move(callback));
+}
+
 PollResult Events::Poll() { return hub_->Poll(); }
 
 void Events::OnError(absl::AnyInvocable<void(const EventError&)> hook) {

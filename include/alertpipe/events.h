@@ -27,6 +27,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
+#include <alertpipe/barrier.h>
 #include <alertpipe/endpoint.h>
 #include <alertpipe/export.h>
 #include <alertpipe/peer.h>
@@ -253,9 +254,9 @@ class ALERTPIPE_EXPORT Events {
   // Until Ready is called all that is published is held for it, from the moment at which its slot
   // was announced, whether it had been started by then or not.
   //
-  // A barrier (Endpoint::Barrier) says of events that they have arrived: callbacks may still be to
-  // come, for those behind more than a turn hands out (Poll does), those that are ordered and have
-  // no place yet, and all of them until Ready.
+  // Endpoint::Barrier says of events that they have arrived, Barrier below that their callbacks
+  // have returned. What is still to come after the first: those behind more than a turn hands out
+  // (Poll does), those that are ordered and have no place yet, and all of them until Ready.
   //
   // Errors: kFailedPrecondition without MasterOptions::events, for an endpoint that has or had its
   // events or is not open; kInvalidArgument for a rule or option that makes no sense.
@@ -322,6 +323,25 @@ class ALERTPIPE_EXPORT Events {
   // null, is called after the last of them, with an error if nobody answered within `deadline`
   // (kDeadlineExceeded, kUnavailable: there is nobody to ask).
   Result FetchRetained(absl::Duration deadline, absl::AnyInvocable<void(const absl::Status&)> done);
+
+  // ---- Barrier ----
+
+  // Calls `callback` once, when all that this process has published to others up to here has been
+  // handed out there, and what it has published to itself here: the callbacks have returned. One
+  // that is stopped, does not turn its loop or has not called Ready holds the barrier up until
+  // `deadline` (kDeadlineExceeded, with BarrierReport::missing); one that dies is not waited for
+  // any longer. An ordered event waits for its place, so at most EventsOptions::order_patience for
+  // others. What the others have published is not waited for, and workers that are being replaced,
+  // which get no new events, are not asked. (Endpoint::Barrier asks them too, and says only that
+  // events have arrived.)
+  //
+  // Called from the loop, never from inside Barrier; with ForTesting before Barrier returns, unless
+  // that was called by a callback. Not called when this object is destroyed before.
+  //
+  // Errors: kInvalidArgument for a null callback or a deadline of zero or less; kResourceExhausted
+  // when events wait here for room (Overflow::kGap, kCoalesce: OnDrained tells when to try again),
+  // or when no queue had room for the question; kFailedPrecondition as Send. Then it is not called.
+  Result Barrier(absl::Duration deadline, BarrierCallback callback);
 
   // ---- Other ----
 

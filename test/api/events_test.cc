@@ -363,6 +363,29 @@ TEST_F(LocalEvents, RetainedValuesHaveALimit) {
   EXPECT_EQ(events->stats().unretained, 0u);
 }
 
+TEST_F(LocalEvents, BarriersComeBehindWhatWasPublished) {
+  Log("s", "e", "e");
+  ASSERT_TRUE(events
+                  ->Subscribe("s", "begin",
+                              [this](const Event&) {
+                                Publish("s", "e");
+                                EXPECT_TRUE(events
+                                                ->Barrier(absl::Seconds(1),
+                                                          [this](const BarrierReport& report) {
+                                                            EXPECT_TRUE(report.status.ok());
+                                                            log += "|";
+                                                          })
+                                                .ok());
+                                Publish("s", "e");
+                                log += "b";
+                              })
+                  .ok());
+  Publish("s", "begin");
+  EXPECT_EQ(log, "be|e");
+  EXPECT_EQ(events->Barrier(absl::Seconds(1), nullptr).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(LocalEvents, PollInsideACallbackDoesNothing) {
   std::vector<PollResult> results;
   ASSERT_TRUE(

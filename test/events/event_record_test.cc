@@ -79,7 +79,7 @@ TEST(EventRecord, WhatIsCutShortIsNone) {
 TEST(EventRecord, WhatMakesNoSenseIsNone) {
   const std::string rest(64, '\1');
   EventRecord read;
-  for (const int first : {0x00, 0x05, 0x0f, 0x41, 0x81, 0x12, 0x22, 0x13, 0x23})
+  for (const int first : {0x00, 0x06, 0x0f, 0x41, 0x81, 0x12, 0x22, 0x13, 0x23})
     EXPECT_FALSE(read.Decode(std::string(1, static_cast<char>(first)) + rest)) << first;
   // An ordered event without a number.
   EXPECT_FALSE(read.Decode(std::string("\x11\0\0", 3) + std::string(8, '\0')));

@@ -53,14 +53,14 @@ bool ReadEvent(std::string_view bytes, NaiveEvent* event) {
   event->kind = static_cast<int>(first & 15);
   event->ordered = (first & 16) != 0;
   event->retained = (first & 32) != 0;
-  if (first > 63 || event->kind < 1 || event->kind > 4) return false;
+  if (first > 63 || event->kind < 1 || event->kind > 5) return false;
   const bool is_event = event->kind == 1 || event->kind == 4;
   if (!is_event && (event->ordered || event->retained)) return false;
   const std::size_t source_bytes = NumberAt(bytes, 1, 1);
   const std::size_t name_bytes = NumberAt(bytes, 2, 1);
   std::size_t at = 3;
   for (const auto& [there, field] :
-       {std::pair(event->ordered || event->kind == 3, &event->number),
+       {std::pair(event->ordered || event->kind == 3 || event->kind == 5, &event->number),
         std::pair(event->retained, &event->time), std::pair(event->kind == 2, &event->count)}) {
     if (!there) continue;
     if (bytes.size() < at + 8) return false;
@@ -104,7 +104,7 @@ void CheckRecord(std::string_view bytes) {
 void WriteAnyRecord(Input* input) {
   core::EventRecord record;
   const std::uint8_t flags = input->Byte();
-  record.kind = static_cast<core::EventKind>(1 + flags % 4);
+  record.kind = static_cast<core::EventKind>(1 + flags % 5);
   const bool is_event =
       record.kind == core::EventKind::kEvent || record.kind == core::EventKind::kKept;
   record.ordered = is_event && (flags & 64) != 0;

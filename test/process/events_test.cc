@@ -571,6 +571,158 @@ TEST(Events, PollHandsOutWithoutTheLoop) {
   EXPECT_TRUE(family.Until([&] { return seen->handled[1] == 10; }));
 }
 
+// A receiver with a full pipe holds the claim up: the event has been written to the other one,
+// which holds it, and the barrier behind it.
+TEST(Events, ABarrierComesAfterOrderedEventsWereHandedOut) {
+  Shared<Seen> seen;
+  MasterOptions options = TightFamilyOf(3);
+  options.events.emplace();
+  Family family(options);
+  const Peer deaf = family.SpawnDeaf([&](Member& me) {
+    Player player(me);
+    (void)player.events->Ready();
+    player.Run();
+  });
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Subscribe("s", "e", [&](const Event&) { ++seen->handled[2]; });
+    (void)player.events->Ready();
+    player.Run();
+  });
+  family.Spawn([&](Member& me) {
+    EventsOptions rules;
+    rules.rules.push_back({"s", "e", true, Overflow::kRefuse});
+    rules.order_patience = absl::Seconds(1);
+    Player player(me, rules);
+    (void)player.events->Ready();
+    for (int i = 0; i < 20; ++i) me->Send(deaf, "fill", Numbered(1, 1000));
+    const PublishResult result = player.events->Publish(Audience::Others(), "s", "e");
+    me.Check(result.ok() && result.accepted == 2, "both accept it");
+    // As a barrier asks, but only one: the other does not read.
+    (void)me->Request(To::Slot(2), std::string_view("\0b", 2), {}, absl::Seconds(30),
+                      [&](Response& response) {
+                        me.Check(response.ok() && response.data() == "+", "the barrier is passed");
+                        seen->hash[2] = seen->handled[2].load();
+                        seen->step = 1;
+                      });
+    player.Run();
+  });
+  EXPECT_TRUE(family.Until([&] { return seen->step == 1; }));
+  EXPECT_EQ(seen->hash[2], 1u);
+  EXPECT_TRUE(family.Until([&] { return seen->handled[2] == 1; }));
+  family.Wake(deaf);
+}
+
+// One turn of the receiver hands out a bounded number; what comes meanwhile waits behind the rest.
+TEST(Events, ABarrierComesAfterEventsWereHandedOut) {
+  Shared<Seen> seen;
+  Family family(EventFamilyOf(2));
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Subscribe("s", "e", [&](const Event&) { ++seen->handled[1]; });
+    (void)player.events->Subscribe("own", "e", [&](const Event&) {
+      seen->go = 1;
+      absl::SleepFor(absl::Milliseconds(1));
+    });
+    (void)player.events->Ready();
+    for (int i = 0; i < 1500; ++i) (void)player.events->Publish(Audience::Local(), "own", "e");
+    player.Run();
+  });
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Ready();
+    bool published = false;
+    me.Every(1, [&] {
+      if (seen->go == 0 || std::exchange(published, true)) return;
+      (void)player.events->Publish(Audience::Others(), "s", "e");
+      (void)player.events->Barrier(absl::Seconds(30), [&](const BarrierReport& report) {
+        me.Check(report.status.ok(), "the barrier is passed");
+        seen->hash[1] = seen->handled[1].load();
+        seen->step = 1;
+      });
+    });
+    player.Run();
+  });
+  EXPECT_TRUE(family.Until([&] { return seen->step == 1; }));
+  EXPECT_EQ(seen->hash[1], 1u);
+}
+
+// One that is not ready holds the barrier up.
+TEST(Events, ABarrierComesAfterEventsThatWereHeldUntilReady) {
+  Shared<Seen> seen;
+  Family family(EventFamilyOf(2));
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Subscribe("s", "e", [&](const Event&) { ++seen->handled[1]; });
+    int turns = 0;
+    me.Every(1, [&] {
+      if (++turns == 100) (void)player.events->Ready();
+    });
+    player.Run();
+  });
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Ready();
+    me.Check(player.events->Publish(Audience::Others(), "s", "e").accepted == 1, "accepted");
+    (void)player.events->Barrier(absl::Seconds(30), [&](const BarrierReport& report) {
+      me.Check(report.status.ok(), "the barrier is passed");
+      seen->hash[1] = seen->handled[1].load();
+      seen->step = 1;
+    });
+    player.Run();
+  });
+  EXPECT_TRUE(family.Until([&] { return seen->step == 1; }));
+  EXPECT_EQ(seen->hash[1], 1u);
+  EXPECT_TRUE(family.Until([&] { return seen->handled[1] == 1; }));
+}
+
+// Whatever the interleaving: what is passed has been handed out by all, ordered or not.
+TEST(Events, BarriersUnderLoad) {
+  constexpr int kWorkers = 4;
+  constexpr std::uint64_t kRounds = 200;
+  Shared<Seen> seen;
+  Family family(EventFamilyOf(kWorkers));
+  for (int i = 0; i < kWorkers; ++i) {
+    family.Spawn([&](Member& me) {
+      EventsOptions rules;
+      rules.rules.push_back({"ordered", std::string(kAny), true, Overflow::kRefuse});
+      Player player(me, rules);
+      // What each publisher's events have come to here: two counts for each.
+      for (const char* source : {"ordered", "plain"}) {
+        (void)player.events->Subscribe(source, "e", [&](const Event& event) {
+          ++seen->hash[me.slot() * 4 + event.publisher.slot - 5];
+        });
+      }
+      (void)player.events->Ready();
+      std::uint64_t round = 0;
+      bool open = false;
+      me.Every(1, [&] {
+        if (seen->go == 0 || open || round == kRounds) return;
+        open = true;
+        ++round;
+        for (int n = 0; n < 20; ++n) {
+          (void)player.events->Publish(Audience::All(), n % 2 == 0 ? "ordered" : "plain", "e");
+        }
+        const Result begun =
+            player.events->Barrier(absl::Seconds(30), [&](const BarrierReport& report) {
+              me.Check(report.status.ok(), report.status.ToString());
+              for (int slot = 1; slot <= kWorkers; ++slot) {
+                me.Check(seen->hash[slot * 4 + me.slot() - 5] >= 20 * round,
+                         "an event comes after the barrier");
+              }
+              open = false;
+              if (round == kRounds) ++seen->step;
+            });
+        me.Check(begun.ok(), begun.status().ToString());
+      });
+      player.Run();
+    });
+  }
+  ASSERT_TRUE(family.Ready());
+  seen->go = 1;
+  EXPECT_TRUE(family.Until([&] { return seen->step == kWorkers; }));
+}
+
 TEST(Events, NeedAnEndpointOfAFamilyThatHasThem) {
   Family family(FamilyOf(1));
   family.Spawn([&](Member& me) {

@@ -11,9 +11,13 @@ constexpr std::uint8_t kOrdered = 0x10;
 constexpr std::uint8_t kRetained = 0x20;
 constexpr std::size_t kFixedBytes = 3;
 
+bool IsNumbered(const EventRecord& record) {
+  return record.ordered || record.kind == EventKind::kClaimed || record.kind == EventKind::kMark;
+}
+
 std::size_t NumberCount(const EventRecord& record) {
-  const bool numbered = record.ordered || record.kind == EventKind::kClaimed;
-  return (numbered ? 1 : 0) + (record.retained ? 1 : 0) + (record.kind == EventKind::kGap ? 1 : 0);
+  return (IsNumbered(record) ? 1 : 0) + (record.retained ? 1 : 0) +
+         (record.kind == EventKind::kGap ? 1 : 0);
 }
 
 }  // namespace
@@ -34,7 +38,7 @@ std::size_t EventRecord::EncodeHead(char* to) const {
   Store<std::uint8_t>(at + 1, static_cast<std::uint8_t>(source.size()));
   Store<std::uint8_t>(at + 2, static_cast<std::uint8_t>(name.size()));
   at += kFixedBytes;
-  if (ordered || kind == EventKind::kClaimed) put(number);
+  if (IsNumbered(*this)) put(number);
   if (retained) put(time_ns);
   if (kind == EventKind::kGap) put(count);
   CopyBytes(at, source);
@@ -49,7 +53,7 @@ bool EventRecord::Decode(std::string_view from) {
   if (from.size() < kFixedBytes) return false;
   const auto first = Load<std::uint8_t>(from.data());
   const std::uint8_t number_of_kind = first & kKindMask;
-  if (number_of_kind < 1 || number_of_kind > 4 ||
+  if (number_of_kind < 1 || number_of_kind > 5 ||
       (first & ~(kKindMask | kOrdered | kRetained)) != 0)
     return false;
   kind = static_cast<EventKind>(number_of_kind);
@@ -66,7 +70,7 @@ bool EventRecord::Decode(std::string_view from) {
     at += sizeof value;
     return value;
   };
-  if (ordered || kind == EventKind::kClaimed) number = take();
+  if (IsNumbered(*this)) number = take();
   if (retained) time_ns = take();
   if (kind == EventKind::kGap) count = take();
   from.remove_prefix(kFixedBytes + numbers);

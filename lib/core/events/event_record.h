@@ -18,15 +18,17 @@
 
 namespace alertpipe::core {
 
-// The alerts with events, and the requests for retained ones.
+// The alerts with events, the requests for retained ones, and those of barriers.
 inline constexpr std::string_view kEventAlertName("\0e", 2);
 inline constexpr std::string_view kRetainedRequestName("\0r", 2);
+inline constexpr std::string_view kEventBarrierName("\0b", 2);
 
 enum class EventKind : std::uint8_t {
   kEvent = 1,
   kGap = 2,      // `count` events of that name were not sent to the receiver
   kClaimed = 3,  // all ordered events of the sender up to `number` have places
   kKept = 4,     // never sent: an event to others, at its publisher, which only retains it
+  kMark = 5,     // never sent: where somebody's barrier number `number` stands
 };
 
 struct EventRecord {
