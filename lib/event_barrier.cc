@@ -42,7 +42,12 @@ absl::Status EventHub::Barrier(absl::Duration deadline, BarrierCallback callback
     const BroadcastResult asked = endpoint_->Gather(
         core::kEventBarrierName, {}, deadline,
         [state](Response& response) { NoteAnswer(response, &state->report); },
-        [state, weak] { EndBarrier(weak, state); }, Scope::kOthers);
+        [state, weak] {
+          // After Close nothing is handed out here either.
+          if (absl::IsCancelled(state->report.status)) state->left = 1;
+          EndBarrier(weak, state);
+        },
+        Scope::kOthers);
     if (!asked.ok()) return asked.status();
   }
   state->callback = std::move(callback);
@@ -78,7 +83,7 @@ void EventHub::NoteAnswer(const Response& response, BarrierReport* report) {
 
 void EventHub::EndBarrier(const std::weak_ptr<EventHub>& weak,
                           const std::shared_ptr<BarrierState>& state) {
-  if (--state->left > 0) return;
+  if (--state->left != 0) return;
   const std::shared_ptr<EventHub> hub = weak.lock();
   if (hub == nullptr || hub->ended_) return;
   hub->TellBarrier(std::move(state->callback), state->report);

@@ -676,6 +676,34 @@ TEST(Events, ABarrierComesAfterEventsThatWereHeldUntilReady) {
   EXPECT_TRUE(family.Until([&] { return seen->handled[1] == 1; }));
 }
 
+TEST(Events, ABarrierEndsWhenTheEndpointIsClosed) {
+  Shared<Seen> seen;
+  Family family(EventFamilyOf(2));
+  const Peer deaf = family.SpawnDeaf([&](Member& me) {
+    Player player(me);
+    (void)player.events->Ready();
+    player.Run();
+  });
+  family.Spawn([&](Member& me) {
+    Player player(me);
+    (void)player.events->Ready();
+    me.Every(1, [&] {
+      if (seen->go != 1) return;
+      seen->go = 2;
+      const auto passed = [&](const BarrierReport& report) {
+        me.Check(absl::IsCancelled(report.status), report.status.ToString());
+        ++seen->step;
+      };
+      me.Check(player.events->Barrier(absl::Seconds(30), passed).ok(), "it asks");
+      (void)me->Close(absl::ZeroDuration());
+    });
+    player.Run();
+  });
+  seen->go = 1;
+  EXPECT_TRUE(family.Until([&] { return seen->step == 1; }));
+  family.Wake(deaf);
+}
+
 // Whatever the interleaving: what is passed has been handed out by all, ordered or not.
 TEST(Events, BarriersUnderLoad) {
   constexpr int kWorkers = 4;
