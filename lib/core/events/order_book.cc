@@ -242,10 +242,11 @@ bool OrderBook::MayHavePassed(const Peer& publisher, std::uint64_t sequence) con
   for (const OrderWord& passed : words) {
     if (passed.IsOf(publisher.generation)) return passed.Behind(sequence) >= 0;
   }
-  if (words.size() < kPassedMax) return overruns_ > 0;
+  if (overruns_ > 0) return true;
+  if (words.size() < kPassedMax) return false;
   // It had no place, or so many have come after it that this is not known any more.
   const auto behind = static_cast<std::uint8_t>(words.front().generation - publisher.generation);
-  return overruns_ > 0 || behind < 128;
+  return behind < 128;
 }
 
 // What comes out of a publisher's events beside its places, if anything.
