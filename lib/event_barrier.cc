@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <absl/strings/str_cat.h>
+#include <absl/time/time.h>
 
 #include "event_hub.h"
 
@@ -25,10 +26,15 @@ struct EventHub::BarrierState {
   BarrierReport report;
   BarrierCallback callback;
   int left = 2;  // this process's own events, and the others' answers
+  bool closed = false;
 };
 
 absl::Status EventHub::Barrier(absl::Duration deadline, BarrierCallback callback) {
   if (!callback) return absl::InvalidArgumentError("a barrier needs a callback");
+  if (deadline <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a barrier's deadline must be above 0, was ", absl::FormatDuration(deadline)));
+  }
   auto state = std::make_shared<BarrierState>();
   const std::weak_ptr<EventHub> weak = shared_from_this();
   if (endpoint_ == nullptr) {
@@ -41,10 +47,13 @@ absl::Status EventHub::Barrier(absl::Duration deadline, BarrierCallback callback
     }
     const BroadcastResult asked = endpoint_->Gather(
         core::kEventBarrierName, {}, deadline,
-        [state](Response& response) { NoteAnswer(response, &state->report); },
+        [state](Response& response) {
+          state->closed = state->closed || response.outcome() == ResponseOutcome::kClosed;
+          NoteAnswer(response, &state->report);
+        },
         [state, weak] {
           // After Close nothing is handed out here either.
-          if (absl::IsCancelled(state->report.status)) state->left = 1;
+          if (state->closed) state->left = 1;
           EndBarrier(weak, state);
         },
         Scope::kOthers);

@@ -335,9 +335,11 @@ class ALERTPIPE_EXPORT Events {
   // which get no new events, are not asked. (Endpoint::Barrier asks them too, and says only that
   // events have arrived.)
   //
+  // What waits in this process until its own Ready is waited for beyond the deadline.
+  //
   // Called from the loop, never from inside Barrier; with ForTesting before Barrier returns, unless
-  // that was called by a callback. kCancelled when the endpoint is closed
-  // before, if others were asked. Not called when this object is destroyed before.
+  // that was called by a callback. kCancelled when the endpoint is closed before, if others were
+  // asked. Not called when this object is destroyed before.
   //
   // Errors: kInvalidArgument for a null callback or a deadline of zero or less; kResourceExhausted
   // when events wait here for room (Overflow::kGap, kCoalesce: OnDrained tells when to try again),

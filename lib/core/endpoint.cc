@@ -503,13 +503,6 @@ void Endpoint::MasterClosed() {
   barriers_.PeerDied(kMasterSlot, generation);
 }
 
-bool Endpoint::MayVanish() const {
-  for (int slot = 1; slot < roster_.slots(); ++slot) {
-    if (MayVanish(slot)) return true;
-  }
-  return false;
-}
-
 void Endpoint::LoseReader(int slot) {
   control_slot_ = -1;
   Box& box = boxes_[Index(slot)];

@@ -187,7 +187,6 @@ class Endpoint {
     return WaitsFor(slot) ||
            (box.known && slot != self_.slot && roster_.Get(slot).state == SlotState::kDraining);
   }
-  bool MayVanish() const;
   void Expire(std::uint64_t now) {
     requests_.DecideExpired(now);
     barriers_.DecideExpired(now);

@@ -384,6 +384,9 @@ TEST_F(LocalEvents, BarriersComeBehindWhatWasPublished) {
   EXPECT_EQ(log, "be|e");
   EXPECT_EQ(events->Barrier(absl::Seconds(1), nullptr).status().code(),
             absl::StatusCode::kInvalidArgument);
+  const auto none = [](const BarrierReport&) { ADD_FAILURE(); };
+  EXPECT_TRUE(Holds(events->Barrier(absl::ZeroDuration(), none).status(),
+                    absl::StatusCode::kInvalidArgument, "must be above 0, was 0"));
 }
 
 TEST_F(LocalEvents, PollInsideACallbackDoesNothing) {

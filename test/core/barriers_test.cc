@@ -235,7 +235,7 @@ TEST(Barriers, DeadlineNamesWhoIsMissing) {
   ASSERT_TRUE(family->Barrier(1, Scope::kOthers, 1, 500).ok());
   family->Pump(1);
   EXPECT_EQ(family->at(1).next_deadline(), 500u);
-  EXPECT_TRUE(family->at(1).MayVanish());
+  EXPECT_TRUE(family->at(1).MayVanish(3));
   EXPECT_TRUE(family->at(1).WaitsFor(3));
   family->ReadAll(2);
   family->Pump(2);

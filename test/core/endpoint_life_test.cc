@@ -293,14 +293,15 @@ TEST(MasterGone, ADeathThatItDidNotTellIsFoundInTheRoster) {
 TEST(MasterGone, OneThatWasBeingReplacedMayVanish) {
   const auto family = Workers(2);
   const Peer old = family->PeerIn(2);
-  EXPECT_FALSE(family->at(1).MayVanish());
+  for (const int slot : {1, 2}) EXPECT_FALSE(family->at(1).MayVanish(slot)) << slot;
   family->roster_memory().Publish(2, old.generation, SlotState::kDraining,
                                   static_cast<std::uint32_t>(old.pid));
   EXPECT_TRUE(family->at(1).MayVanish(2));
-  EXPECT_TRUE(family->at(1).MayVanish());
-  EXPECT_FALSE(family->at(2).MayVanish()) << "it knows of itself";
+  EXPECT_FALSE(family->at(1).MayVanish(1));
+  for (const int slot : {1, 2})
+    EXPECT_FALSE(family->at(2).MayVanish(slot)) << "it knows of itself; " << slot;
   family->at(1).PeerGone(2);
-  EXPECT_FALSE(family->at(1).MayVanish());
+  for (const int slot : {1, 2}) EXPECT_FALSE(family->at(1).MayVanish(slot)) << slot;
   EXPECT_EQ(OfKind(family->Events(1), Kind::kLeft).size(), 1u);
 }
 
